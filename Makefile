@@ -1,0 +1,70 @@
+# make demo         sets everything up, then transcribes the bundled episode
+# make test         sets everything up, then lint, types, import law and tests
+# make format       lets ruff format the code
+# make accuracy     word error rate and cue times of the whole program with the demo model
+# make memory       peak memory on a 10-minute and on a 6-hour file
+# make demo-model   trains the demo model again (two hours on two cores)
+# make wheel        builds a wheel into dist/
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint format accuracy memory demo-model wheel tools
+.DELETE_ON_ERROR:
+
+demo: tools $(READY)
+	$(BIN)/transcribe demo
+
+test: tools $(READY) lint
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+accuracy: tools $(READY)
+	$(BIN)/python -m tests.benchmarks.accuracy
+
+memory: tools $(READY)
+	$(BIN)/python -m tests.benchmarks.memory
+
+# The voices come from Debian's packages; models/demo/README.md tells more.
+demo-model: NEEDED := espeak-ng flite festival
+demo-model: tools $(READY)
+	$(PIP) install --quiet --editable '.[train]'
+	$(BIN)/python -m models.demo.training
+
+wheel: $(READY)
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+
+$(READY): pyproject.toml
+	@echo "Making .venv and installing what pyproject.toml pins (some minutes the first time) …"
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+# System packages: installed with apt where that is allowed, named where it is not.
+NEEDED ?=
+tools:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed; give its name with: make PYTHON=python3.12 …"; exit 1; }; \
+	missing=""; \
+	command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="ffmpeg"; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	for tool in $(NEEDED); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+	  echo "Missing: $$missing. Installing with apt-get …"; \
+	  $$sudo apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing >/dev/null; \
+	else \
+	  echo "Missing: $$missing. Please install, for example: sudo apt-get install $$missing"; exit 1; \
+	fi

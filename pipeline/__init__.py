@@ -1,0 +1,14 @@
+"""From a media file to subtitles, one stage a file.
+
+    talk.mkv
+      │  probe        what is in it, which audio track          MediaInfo     media.json
+      │  convert      16 kHz mono, on the media's own clock     Audio         audio.wav
+      │  speech       where somebody speaks                     Window …      windows.json
+      │  language     which language, asked over the whole      LanguageGuess language.json
+      │  transcribe   what is said; appended as it comes        Heard …       heard.jsonl
+      │  cues         laid out for reading                      Cue …
+      ▼  subtitles    written whole or not at all                             talk.en.srt
+
+`types` holds the nouns, `run` tells the story, `store` keeps the job's folder (the right column).
+Nothing here knows a model by name, a queue, a terminal or the environment.
+"""

@@ -1,0 +1,236 @@
+"""The job's folder: what survives a crash, a power cut and Ctrl-C.
+
+Goes in: a job. Comes out: its folder, locked, with what earlier runs finished. Does not know: what
+the stages do. A file that is there is finished, except `heard.jsonl`, which grows by whole lines.
+
+    <home>/jobs/<work id>/   lock  job.json  media.json  audio.wav  audio.json  windows.json
+                             language.json  engine.json  heard.jsonl  done.json
+    <home>/outputs/<hash>    which source an output path belongs to, so that two never share one
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from pipeline import codec
+from pipeline.errors import Busy
+from pipeline.files import storage_errors, write_whole
+from pipeline.source import display
+from pipeline.types import Heard, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished job: the outputs that one set of output options led to."""
+
+    output_id: str
+    outputs: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An output path and the source that it belongs to."""
+
+    target: Path
+    source: Path
+
+
+def work_id(job: Job) -> str:
+    """What is to be heard: the source and every option that can change the words."""
+    return _digest(codec.dumps((job.source, job.speech)))
+
+
+def output_id(job: Job) -> str:
+    """How it is to be written: every option that can change the files but `overwrite`."""
+    output = job.output
+    return _digest(codec.dumps((output.formats, output.output_dir, output.name, output.layout)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One job's folder, while its lock is held."""
+
+    path: Path
+
+    @property
+    def audio(self) -> Path:
+        """Where the converted sound lies until the job is done."""
+        return self.path / "audio.wav"
+
+    def once(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
+        """The value that an earlier run saved under this name; else make it and save it."""
+        known = self.read(name, kind)
+        if known is not None:
+            return known
+        made = make()
+        self.save(name, made)
+        return made
+
+    def read(self, name: str, kind: type[T]) -> T | None:
+        """A saved value; None when there is none, or one that this version cannot read."""
+        try:
+            return codec.loads((self.path / f"{name}.json").read_bytes(), kind)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def save(self, name: str, value: object) -> None:
+        """Save a value under a name, whole or not at all."""
+        write_whole(self.path / f"{name}.json", codec.dumps(value))
+
+    def heard(self) -> tuple[Heard, ...]:
+        """What earlier runs heard, window by window. A last line that a crash tore is cut off."""
+        log = self.path / "heard.jsonl"
+        if not log.exists():
+            return ()
+        content = log.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with storage_errors(log):
+                os.truncate(log, len(whole))
+        return tuple(codec.loads(line, Heard) for line in whole.splitlines())
+
+    @contextmanager
+    def hear(self) -> Iterator[Callable[[Heard], None]]:
+        """Lend a function that appends one result, on the disk when it returns."""
+        with storage_errors(self.path):
+            log = (self.path / "heard.jsonl").open("ab")
+        with log:
+
+            def append(heard: Heard) -> None:
+                with storage_errors(self.path):
+                    log.write(codec.dumps(heard).encode() + b"\n")
+                    log.flush()
+                    os.fsync(log.fileno())
+
+            yield append
+
+    def finish(self, done: Done) -> None:
+        """Note the outputs and let the big file go."""
+        self.save("done", done)
+        self.audio.unlink(missing_ok=True)
+
+    def start_over(self) -> None:
+        """Forget all that earlier runs did."""
+        for file in self.path.iterdir():
+            if file.name not in ("lock", "job.json"):
+                file.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """All jobs' folders."""
+
+    home: Path
+
+    @contextmanager
+    def open_folder(self, job: Job) -> Iterator[Folder]:
+        """Lock the job's folder for as long as the `with` lasts.
+
+        Raises Busy when another process holds it, StorageFailed when it cannot be made.
+        """
+        path = self.home / "jobs" / work_id(job)
+        with _locked(path) as held:
+            if not held:
+                raise Busy(f"{display(job.source.path)}: another process is at work on it")
+            folder = Folder(path)
+            folder.once("job", Job, lambda: job)
+            yield folder
+
+    def owner(self, target: Path, source: Path) -> Path:
+        """The source that an output path belongs to: this one, unless another was first.
+
+        A claim whose source is gone from the disk passes on.
+        """
+        file = self.home / "outputs" / _digest(codec.dumps(target))
+        with storage_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with _open_lock(self.home / "outputs" / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                known = _read_claim(file)
+                if known and known.source != source and known.source.exists():
+                    return known.source
+                if known is None or known.source != source:
+                    write_whole(file, codec.dumps(Claim(target, source)))
+        return source
+
+    def clean(self, *, everything: bool) -> int:
+        """Remove the folders of jobs that are done or whose source is gone; gives the bytes freed.
+
+        With `everything` also those that could be continued. Busy ones stay.
+        """
+        freed_bytes = 0
+        for path in sorted(self.home.glob("jobs/*")):
+            with storage_errors(path), _locked(path) as held:
+                if held and (everything or not _can_continue(Folder(path))):
+                    freed_bytes += sum(file.stat().st_size for file in path.iterdir())
+                    shutil.rmtree(path)
+        return freed_bytes
+
+
+def _can_continue(folder: Folder) -> bool:
+    job = folder.read("job", Job)
+    if job is None or folder.read("done", Done) is not None:
+        return False
+    try:
+        now = job.source.path.stat()
+    except OSError:
+        return False
+    return (now.st_size, now.st_mtime_ns) == (job.source.size_bytes, job.source.mtime_ns)
+
+
+def _read_claim(file: Path) -> Claim | None:
+    try:
+        return codec.loads(file.read_bytes(), Claim)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the folder's lock could be had; it is made if missing.
+
+    Lock, then look again: `clean` may have removed the folder between the two.
+    """
+    while True:
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = _open_lock(folder / "lock")
+            except FileNotFoundError:
+                continue
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            if _is_same(lock.fileno(), folder / "lock"):
+                yield True
+                return
+
+
+def _open_lock(path: Path) -> TextIO:
+    return path.open("a")
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

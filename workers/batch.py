@@ -1,0 +1,130 @@
+"""Many files, one after the other, in this process.
+
+Goes in: paths and options. Comes out: one outcome a file; one bad file never stops the others.
+Does not know: how outcomes are shown.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.source import display, take
+
+from pipeline.errors import NoSuchFile, TranscribeError
+from pipeline.run import run
+from pipeline.types import Job, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipeline.ffmpeg import Tools
+
+    from pipeline.store import Store
+    from pipeline.types import Engines, Listener, OutputOptions, SpeechOptions
+
+WORST_FIRST = (1, 3, 2, 4)  # of pipeline.errors' exit codes
+MEDIA_SUFFIXES = frozenset(  # what is taken from a folder; a file that is named is always tried
+    f".{suffix}"
+    for suffix in (
+        *("3gp", "asf", "avi", "f4v", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg"),
+        *("mts", "mxf", "ogv", "rm", "ts", "vob", "webm", "wmv"),
+        *("aac", "ac3", "aif", "aiff", "amr", "ape", "au", "caf", "dts", "eac3", "flac", "gsm"),
+        *("m4a", "m4b", "mka", "mp2", "mp3", "oga", "ogg", "opus", "ra", "spx", "tak", "tta"),
+        *("voc", "w64", "wav", "weba", "wma", "wv"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One file that somebody asked for."""
+
+    path: Path
+    root: Path | None = None  # the folder that was searched for it
+    problem: TranscribeError | None = None  # known before the file was opened
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What all files of a batch share."""
+
+    store: Store
+    engines: Engines
+    tools: Tools
+
+
+def expand(paths: Iterable[Path], *, recursive: bool) -> Iterator[Request]:
+    """Every file that the paths stand for, once: themselves, and with `recursive` media in folders.
+
+    A folder without `recursive` is passed on as it is; taking it then tells what to do.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        requests = _inside(path) if recursive and path.is_dir() else [Request(path)]
+        for request in requests:
+            if request.path.absolute() not in seen:
+                seen.add(request.path.absolute())
+                yield request
+
+
+def _inside(root: Path) -> Iterator[Request]:
+    found = False
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() in MEDIA_SUFFIXES and not name.startswith("."):
+                found = True
+                yield Request(path, root)
+    if not found:
+        problem = NoSuchFile(f"{display(root)}: no media files in this folder")
+        yield Request(root, problem=problem)
+
+
+def work_on(
+    request: Request,
+    speech: SpeechOptions,
+    output: OutputOptions,
+    machinery: Machinery,
+    listener: Listener,
+) -> Outcome:
+    """The outcome of one file, whatever happens to it."""
+    if request.problem:
+        return _failed(request, request.problem)
+    try:
+        job = Job(take(request.path), speech, _placed(output, request))
+        return run(job, machinery.store, machinery.engines, machinery.tools, listener)
+    except TranscribeError as error:
+        return _failed(request, error)
+    except Exception as error:  # noqa: BLE001  - our bug in one file must not stop the others
+        listener.note(traceback.format_exc())
+        reason = f"{display(request.path)}: internal error, please report it: {error!r}"
+        return _failed(request, TranscribeError(reason))
+
+
+def _failed(request: Request, error: TranscribeError) -> Outcome:
+    return Outcome(
+        request.path.absolute(),
+        "failed",
+        reason=str(error),
+        error=type(error).__name__,
+        exit_code=error.exit_code,
+    )
+
+
+def _placed(output: OutputOptions, request: Request) -> OutputOptions:
+    """Below an output folder, files found by searching keep their place in the tree."""
+    if output.output_dir is None or request.root is None:
+        return output
+    place = request.path.parent.relative_to(request.root)
+    return replace(output, output_dir=output.output_dir / place)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code that tells the worst of many."""
+    met = set(codes)
+    return next((code for code in WORST_FIRST if code in met), 0)

@@ -1,0 +1,217 @@
+"""The terminal's door: `transcribe FILE…`.
+
+Goes in: arguments. Comes out: an exit code, and lines or JSON. Does not know: how it is done.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.errors import TranscribeError
+from pipeline.types import OutputOptions, SpeechOptions
+from pipeline.version import __version__
+from workers import settings as environment
+from workers.options import (
+    DisplayOptions,
+    MachineOptions,
+    display_of,
+    display_options,
+    machine_of,
+    machine_options,
+    output_of,
+    output_options,
+    speech_of,
+    speech_options,
+    whisper_spelling,
+)
+from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.console import Console
+
+    from workers.batch import Request
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_CODES = (
+    "Exit codes: 0 all done, 1 our bug, 2 the input's fault, 3 the machine's (tools, disk, model, "
+    "memory), 4 busy, 130 interrupted. Of several files the worst one counts."
+)
+FIRST_CUES = 5  # shown by `transcribe demo`
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one command was started with."""
+
+    settings: Settings
+    display: DisplayOptions
+    console: Console
+
+    def say(self, text: str) -> None:
+        """A remark for a person, unless it was to be quiet."""
+        from workers.progress import say
+
+        if not self.display.quiet:
+            say(self.console, text)
+
+
+class RunByDefault(click.Group):
+    """`transcribe FILE` means `transcribe run FILE`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `run` in front of what is neither a command nor an option of the group."""
+        own = {*self.commands, *ctx.help_option_names, "--version"}
+        if args and args[0] not in own:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=RunByDefault,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "token_normalize_func": whisper_spelling,
+    },
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, prog_name="transcribe")
+def main() -> None:
+    """Turn media into subtitles, on this machine.
+
+    `transcribe FILE...` is short for `transcribe run FILE...`, whose --help lists all options.
+    """
+
+
+@main.command("run", epilog=EXIT_CODES)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--recursive", "-r", is_flag=True, help="Take the media in folders, too.")
+@speech_options
+@output_options
+@machine_options
+@display_options
+def run_command(files: tuple[Path, ...], **flags: Any) -> None:
+    """Write subtitles of FILES beside them.
+
+    A run that was stopped goes on where it was when the same command is given again.
+    """
+
+    def work(session: Session) -> int:
+        from workers.batch import expand
+
+        machine, output = machine_of(flags, session.settings), output_of(flags)
+        model = _model(flags["model"] or session.settings.model, machine, session)
+        requests = expand(files, recursive=flags["recursive"])
+        return _work_through(requests, speech_of(flags, model), output, machine, session)
+
+    _guarded(work, flags)
+
+
+@main.command("demo")
+@machine_options
+@display_options
+def demo_command(**flags: Any) -> None:
+    """Transcribe the bundled episode with the bundled model: nothing is downloaded."""
+
+    def work(session: Session) -> int:
+        from models.demo import EPISODE
+        from workers.batch import Request
+
+        folder = session.settings.home / "demo"
+        speech = SpeechOptions(model="demo")
+        output = OutputOptions(output_dir=folder, overwrite=True)
+        machine = machine_of(flags, session.settings)
+        with tempfile.TemporaryDirectory() as home:  # so that it is worked on every time
+            fresh = replace(session, settings=replace(session.settings, home=Path(home)))
+            code = _work_through([Request(EPISODE)], speech, output, machine, fresh)
+        if code == 0:
+            srt = (folder / f"{EPISODE.stem}.en.srt").read_text(encoding="utf-8")
+            session.say("\n" + "\n\n".join(srt.split("\n\n")[:FIRST_CUES]) + "\n\n…")
+        return code
+
+    _guarded(work, flags)
+
+
+@main.command("clean")
+@click.option("--all", "everything", is_flag=True, help="Also what could still be continued.")
+@display_options
+def clean_command(everything: bool, **flags: Any) -> None:  # noqa: FBT001  - click's way
+    """Remove what is kept of finished files; subtitles and media are not touched."""
+
+    def work(session: Session) -> int:
+        from pipeline.store import Store
+
+        freed_bytes = Store(session.settings.home).clean(everything=everything)
+        session.say(f"{freed_bytes / 1e6:.1f} MB freed")
+        return 0
+
+    _guarded(work, flags)
+
+
+def _model(wanted: str | None, machine: MachineOptions, session: Session) -> str:
+    """The model's name. Its weights are fetched now, not after an hour of conversion."""
+    from models.weights import locate, resolve_default
+
+    if wanted is None:
+        wanted, reason = resolve_default(machine.weights_dir)
+        session.say(f"model {wanted}: {reason}")
+    locate(wanted, machine.weights_dir, session.say)
+    return wanted
+
+
+def _work_through(
+    requests: Iterable[Request],
+    speech: SpeechOptions,
+    output: OutputOptions,
+    machine: MachineOptions,
+    session: Session,
+) -> int:
+    """Work on one file after the other; the exit code tells the worst."""
+    from models.pool import Pool, PoolOptions
+    from pipeline.ffmpeg import Tools
+
+    from pipeline.codec import dumps
+    from pipeline.store import Store
+    from workers.batch import Machinery, work_on, worst
+    from workers.progress import displayed
+
+    options = PoolOptions(machine.weights_dir, machine.device, machine.batch_size, machine.threads)
+    machinery = Machinery(Store(session.settings.home), Pool(options, session.say), Tools())
+    shown, codes = session.display, []
+    with displayed(session.console, quiet=shown.quiet, verbose=shown.verbose) as display:
+        for request in requests:
+            outcome = work_on(request, speech, output, machinery, display.listen(request))
+            display.show(outcome)
+            if shown.as_json:
+                click.echo(dumps(outcome))
+            codes.append(outcome.exit_code)
+    return worst(codes)
+
+
+def _guarded(work: Callable[[Session], int], flags: dict[str, Any]) -> None:
+    """Run, and end with the right code: no traceback for what can happen."""
+    from rich.console import Console
+
+    from workers.progress import say
+
+    display = display_of(flags)
+    session = Session(environment.load(), display, Console(stderr=display.as_json))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = work(session)
+    except TranscribeError as error:
+        say(Console(stderr=True), str(error), "red")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        say(Console(stderr=True), "Stopped. Nothing is lost: the same command goes on from here.")
+        code = INTERRUPTED
+    sys.exit(code)

@@ -1,0 +1,220 @@
+"""What a person sees while files are worked on.
+
+Goes in: the stages, progress and notes of one file after the other. Comes out: a moving bar on a
+terminal, plain lines elsewhere, or nothing but failures. Does not know: what the stages do.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.source import display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from pipeline.types import Listener, Outcome, Stage
+    from workers.batch import Request
+
+LINE_EVERY_S = 30.0  # how often a long stage says something where no bar can be drawn
+STYLES = {"done": "green", "skipped": "yellow", "failed": "red"}
+
+
+class Display(Protocol):
+    """Shows a batch: one listener a file, then its outcome."""
+
+    def listen(self, request: Request) -> Listener:
+        """A listener for the next file."""
+        ...
+
+    def show(self, outcome: Outcome) -> None:
+        """Say how a file ended."""
+        ...
+
+
+@contextmanager
+def displayed(console: Console, *, quiet: bool, verbose: bool) -> Iterator[Display]:
+    """The display that fits the console and the flags."""
+    if quiet:
+        yield Silence(console)
+    elif console.is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("  {task.description:<10}", style="cyan"),
+            BarColumn(),
+            TextColumn("{task.fields[pace]}"),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield Bars(progress, verbose=verbose)
+    else:
+        yield Lines(console, time.monotonic, verbose=verbose)
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print text as it is: no markup, no colours of rich's own, no wrapping."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, 2:03."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"
+
+
+def sentence(outcome: Outcome) -> str:
+    """One line that says how a file ended."""
+    if outcome.state != "done":
+        return f"{outcome.state}: {outcome.reason}"
+    files = ", ".join(display(path) for path in outcome.outputs)
+    if not outcome.duration_s or not outcome.took_s:
+        return files
+    speed = outcome.duration_s / outcome.took_s
+    return f"{files}  ({clock(outcome.duration_s)} in {clock(outcome.took_s)}, {speed:.0f}x)"
+
+
+class Pace:
+    """Speed and time left of one stage."""
+
+    def __init__(self, total_s: float | None, now: Callable[[], float]) -> None:
+        self._total_s = total_s
+        self._now = now
+        self._began_s = now()
+        self._first_s: float | None = None  # a continued stage does not begin at 0
+
+    def text(self, done_s: float) -> str:
+        """Such as " 43 %  38x  0:12 left", as far as it is known."""
+        if self._first_s is None:
+            self._first_s = done_s
+        elapsed_s = self._now() - self._began_s
+        speed = (done_s - self._first_s) / elapsed_s if elapsed_s > 0 else 0.0
+        parts = []
+        if self._total_s:
+            parts.append(f"{min(1.0, done_s / self._total_s):4.0%}")
+        if speed > 0:
+            parts.append(f"{speed:.0f}x")
+        if speed > 0 and self._total_s:
+            parts.append(f"{clock(max(0.0, self._total_s - done_s) / speed)} left")
+        return "  ".join(parts)
+
+
+class Bars:
+    """A moving bar on a terminal, and lasting lines above it."""
+
+    def __init__(self, progress: Progress, *, verbose: bool) -> None:
+        self._progress = progress
+        self._verbose = verbose
+        self._task = progress.add_task("", pace="", visible=False)
+
+    def listen(self, request: Request) -> Listener:
+        """Name the file; its notes and its bar go below."""
+        say(self._progress.console, display(request.path), "bold")
+        return _BarListener(self._progress, self._task, self._verbose)
+
+    def show(self, outcome: Outcome) -> None:
+        """Replace the bar by the ending."""
+        self._progress.update(self._task, visible=False)
+        say(self._progress.console, f"  {sentence(outcome)}", STYLES[outcome.state])
+
+
+class _BarListener:
+    def __init__(self, progress: Progress, task: TaskID, verbose: bool) -> None:  # noqa: FBT001
+        self._progress = progress
+        self._task = task
+        self._verbose = verbose
+        self._pace = Pace(None, time.monotonic)
+
+    def stage(self, stage: Stage, total_s: float | None) -> None:
+        self._pace = Pace(total_s, time.monotonic)
+        self._progress.reset(self._task, total=total_s, description=stage, pace="", visible=True)
+
+    def progress(self, done_s: float) -> None:
+        self._progress.update(self._task, completed=done_s, pace=self._pace.text(done_s))
+
+    def note(self, text: str) -> None:
+        if self._verbose or _is_for_all(text):
+            say(self._progress.console, f"  {text}", "dim")
+
+
+class Lines:
+    """Plain lines, for logs and pipes."""
+
+    def __init__(self, console: Console, now: Callable[[], float], *, verbose: bool) -> None:
+        self._console = console
+        self._now = now
+        self._verbose = verbose
+
+    def listen(self, request: Request) -> Listener:
+        """Every line begins with the file's name."""
+        return _LineListener(self._console, display(request.path), self._now, self._verbose)
+
+    def show(self, outcome: Outcome) -> None:
+        """One line."""
+        say(self._console, f"{display(outcome.source)}: {sentence(outcome)}")
+
+
+class _LineListener:
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        now: Callable[[], float],
+        verbose: bool,  # noqa: FBT001
+    ) -> None:
+        self._console = console
+        self._name = name
+        self._now = now
+        self._verbose = verbose
+        self.stage("probe", None)
+
+    def stage(self, stage: Stage, total_s: float | None) -> None:
+        self._stage = stage
+        self._pace = Pace(total_s, self._now)
+        self._said_s = self._now()
+        if self._verbose:
+            say(self._console, f"{self._name}: {stage}")
+
+    def progress(self, done_s: float) -> None:
+        pace = self._pace.text(done_s)
+        if self._now() - self._said_s >= LINE_EVERY_S:
+            self._said_s = self._now()
+            say(self._console, f"{self._name}: {self._stage} {pace.strip()}")
+
+    def note(self, text: str) -> None:
+        if self._verbose or _is_for_all(text):
+            say(self._console, f"{self._name}: {text}")
+
+
+class Silence:
+    """Nothing but failures."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def listen(self, request: Request) -> Listener:  # noqa: ARG002  - the protocol's
+        """A listener that keeps silent."""
+        return _Deaf()
+
+    def show(self, outcome: Outcome) -> None:
+        """One line, if it failed."""
+        if outcome.state == "failed":
+            say(self._console, str(outcome.reason))
+
+
+class _Deaf:
+    def stage(self, stage: Stage, total_s: float | None) -> None: ...
+
+    def progress(self, done_s: float) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def _is_for_all(note: str) -> bool:
+    """A traceback is only for those who ask for it."""
+    return "\n" not in note
