@@ -40,6 +40,7 @@ _WORDS = re.compile(r"\S+")
 _NO_START = frozenset({"Pe", "Pf", "Po", "Pd", "Lm", "Mn", "Mc", "Me", "Cf"})
 _NO_START_KANA = frozenset("ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ")
 _NO_END = frozenset({"Ps", "Pi"})
+_MARKS = frozenset("/-_.,?&=+–—")  # an address or a chain of words is best cut behind one of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,15 @@ def _pieces(parts: Iterator[_Timed], pattern: re.Pattern[str]) -> Iterator[Atom]
 
 def _slice(part: _Timed, begin: int, end: int, *, spaced: bool, opens_segment: bool) -> Atom:
     text, start_s, end_s = part
-    step_s = (end_s - start_s) / len(text)
-    cut = text[begin:end]
+    silent = len(text) - len(text.lstrip())  # Whisper's words have their space in front
+    step_s = (end_s - start_s) / len(text.strip())
     return Atom(
-        cut, start_s + step_s * begin, start_s + step_s * end, spaced, opens_segment, width(cut)
+        text[begin:end],
+        start_s + step_s * (begin - silent),
+        start_s + step_s * (end - silent),
+        spaced,
+        opens_segment,
+        width(text[begin:end]),
     )
 
 
@@ -175,14 +181,29 @@ def _cut(atoms: Iterator[Atom], limit: int) -> Iterator[Atom]:
 
 
 def _cut_points(text: str, limit: int) -> list[int]:
-    """Where to cut so that each part fits, marks staying with the sign that they belong to."""
+    """Where to cut so that each part fits: behind a mark such as "/", else as late as possible."""
     bounds = [0]
-    columns = 0
-    for i, character in enumerate(text):
-        joined = i > 0 and (text[i - 1] == _JOINER or width(character) == 0)
-        added = 0 if joined else width(character)
+    columns = 0  # since the last cut
+    mark, since = 0, 0  # where one could cut better, and the columns since then; 0: nowhere
+    for begin, end in _signs(text):
+        added = width(text[begin:end])
         if columns + added > limit:
-            bounds.append(i)
-            columns = 0
+            at_mark = mark and since + added <= limit
+            bounds.append(mark if at_mark else begin)
+            columns = since if at_mark else 0
+            mark = 0
         columns += added
+        since += added
+        if text[end - 1] in _MARKS and columns > limit // 2:
+            mark, since = end, 0
     return [*bounds, len(text)]
+
+
+def _signs(text: str) -> Iterator[tuple[int, int]]:
+    """Begin and end of each sign, with the marks that belong to it."""
+    begin = 0
+    for i in range(1, len(text)):
+        if text[i - 1] != _JOINER and width(text[i]) > 0:
+            yield begin, i
+            begin = i
+    yield begin, len(text)

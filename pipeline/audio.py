@@ -38,6 +38,7 @@ class AudioReader:
 
     @property
     def duration_s(self) -> float:
+        """Length in seconds."""
         return self.n_samples / SAMPLE_RATE_HZ
 
     def read(self, start_samples: int, count_samples: int) -> np.ndarray:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from pipeline.atoms import Atom, atoms_of
-from pipeline.breaking import GRAMMARS, NO_GRAMMAR, Grammar, break_cost, ends_sentence
+from pipeline.breaking import COSTS, GRAMMARS, NO_GRAMMAR, Grammar, break_cost, ends_sentence
 from pipeline.types import Cue
 
 if TYPE_CHECKING:
@@ -32,15 +32,16 @@ class Weights:
     """What a layout costs, on the scale of `pipeline.breaking.BreakCosts`."""
 
     cue: float = 2.0  # each cue: the eye has to start anew
-    cue_break: float = 2.0  # times the break's cost: what is parted by time is harder to join
-    shared: float = 2.5  # a cue with the end of one sentence and the beginning of another
-    shared_segments: float = 1.5  # the same, where also the recogniser heard an end: often speakers
+    cue_break: float = 2.5  # times the break's cost: what is parted by time is harder to join
+    shared: float = 3.0  # a cue with the end of one sentence and the beginning of another
+    shared_segments: float = 2.0  # a cue over an end that the recogniser heard: often a phrase's
     segment_break: float = 0.6  # times a break's cost where the recogniser heard an end
     pause: float = 4.0  # a pause of PAUSE_S inside a cue; grows with the square
     short: float = 8.0  # no time to show it: less than twice the minimum; grows with the square
     hurried: float = 1.5  # for each second that lacks for the reading speed
+    scrap: float = 3.0  # a cue of less than a line that is no whole sentence; grows with the square
     unbalanced: float = 6.0  # lines of one cue whose widths differ; grows with the square
-    top_heavy: float = 0.3  # a longer upper line (Netflix: "prefer a bottom-heavy pyramid")
+    top_heavy: float = 0.2  # a longer upper line (Netflix: "prefer a bottom-heavy pyramid")
     orphan: float = 4.0  # a single short word alone on a line
 
 
@@ -49,9 +50,7 @@ PAUSE_S = 0.8  # a pause that one hears as an end
 ORPHAN = 0.25  # of a line's columns: a single word narrower than that looks lost
 BREATH_S = 0.4  # a pause that halves the cost of a break
 
-Lines = tuple[
-    tuple[int, int], ...
-]  # of one cue: each line's first atom, and the one after its last
+Lines = tuple[tuple[int, int], ...]  # a cue's lines: first atom, and the one after the last
 
 
 def layout(
@@ -96,7 +95,7 @@ def _measure(atoms: list[Atom], duration_s: float, grammar: Grammar) -> _Page:
         shared = WEIGHTS.pause * (pause_s / PAUSE_S) ** 2
         if ends_sentence(before.text, after.text, grammar):
             shared += WEIGHTS.shared
-            shared += WEIGHTS.shared_segments if after.opens_segment else 0.0
+        shared += WEIGHTS.shared_segments if after.opens_segment else 0.0
         held.append(held[-1] + shared)
     spaces = [int(atom.spaced) for atom in atoms]
     return _Page(
@@ -125,7 +124,7 @@ def _choose(page: _Page, options: LayoutOptions) -> list[Lines]:
             cost = costs[i] + cue_break + page.held[j - 1] - page.held[i]
             if cost >= costs[j]:
                 continue  # what follows only adds to it
-            cost += _time_cost(page, i, j, options)
+            cost += _time_cost(page, i, j, options) + _scrap_cost(page, i, j, options)
             if cost >= costs[j]:
                 continue
             folded, lines = _fold(page, i, j, options)
@@ -146,9 +145,17 @@ def _time_cost(page: _Page, i: int, j: int, options: LayoutOptions) -> float:
     return WEIGHTS.hurried * max(0.0, lacking_s) + WEIGHTS.short * lacking**2
 
 
+def _scrap_cost(page: _Page, i: int, j: int, options: LayoutOptions) -> float:
+    """What it costs that a cue is short in text and needs its neighbours to be understood."""
+    empty = 1 - (page.columns[j] - page.columns[i]) / options.max_line_chars
+    whole = max(page.breaks[i], page.breaks[j]) <= COSTS.sentence
+    return 0.0 if whole or empty <= 0 else WEIGHTS.scrap * empty**2
+
+
 def _fold(page: _Page, i: int, j: int, options: LayoutOptions) -> tuple[float, Lines]:
     """The best lines for atoms i … j-1, as few as hold them; infinite cost if none do."""
-    for count in range(1, options.max_lines + 1):
+    fewest = ceil((page.columns[j] - page.columns[i]) / (options.max_line_chars + 1))
+    for count in range(max(1, fewest), options.max_lines + 1):
         cost, lines = _stack(page, i, j, count, 0, options.max_line_chars)
         if lines:
             return cost, lines
@@ -167,6 +174,8 @@ def _stack(page: _Page, i: int, j: int, count: int, below: int, limit: int) -> t
         columns = page.columns[j] - page.columns[k] - page.spaces[k]
         if columns > limit:
             break
+        if page.columns[k] - page.columns[i] > (count - 1) * (limit + 1):
+            continue  # the lines above cannot hold the rest
         cost = page.breaks[k] + _line_cost(columns, j - k, below, limit)
         if cost >= best[0]:
             continue

@@ -129,7 +129,8 @@ def _probe(now: Run) -> MediaInfo:
     now.listener.stage("probe", None)
     speech = now.job.speech
     media = probe(now.job.source.path, speech.language, speech.audio_stream, now.tools)
-    now.listener.note(f"audio stream {media.chosen.position}: {media.reason}")
+    if len(media.streams) > 1:
+        now.listener.note(f"audio stream {media.chosen.position}: {media.reason}")
     return media
 
 

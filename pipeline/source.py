@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import NoSuchFile, NotAFile, NotMedia, SourceChanged, Unreadable
 from pipeline.types import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def take(path: Path) -> Source:
@@ -39,15 +42,14 @@ def ensure_unchanged(source: Source) -> None:
         ) from error
     if (status.st_size, status.st_mtime_ns) != (source.size_bytes, source.mtime_ns):
         raise SourceChanged(
-            f"{display(source.path)} changed while it was worked on: "
-            "run again when it is complete."
+            f"{display(source.path)} changed while it was worked on: run again when it is complete."
         )
 
 
 def display(name: Path | str) -> str:
-    """Any name on one line and harmless on a terminal.
+    r"""Any name on one line and harmless on a terminal.
 
-    Bytes that are not UTF-8 become \\xNN; control, ANSI and bidirectional characters are escaped.
+    Bytes that are not UTF-8 become \xNN; control, ANSI and bidirectional characters are escaped.
     """
     return "".join(char if char.isprintable() else _escaped(char) for char in str(name))
 
@@ -60,7 +62,7 @@ def _status(path: Path) -> os.stat_result:
             f"{display(path)} lies in a folder that you may not enter: ask for permission."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        if path.is_symlink():
+        if os.path.islink(path):  # noqa: PTH114  - unlike is_symlink, it never raises
             raise NoSuchFile(
                 f"{display(path)} is a link that leads nowhere: check what it points to."
             ) from error

@@ -38,7 +38,7 @@ class SpeechDetection:
     min_speech_s: float = 0.25  # shorter is a click or a cough, and dropped
     # Silero has 0.1, but the closures of plosives reach 0.15 s: we want pauses between phrases.
     min_silence_s: float = 0.3
-    # Silero has 0.03, but it is late on soft first sounds and early on fading last ones.
+    # Silero has 0.03. More costs little, and a soft first or last sound must not be cut off.
     pad_s: float = 0.2
     # Pads included. Short of 30 s, so that Whisper hears an end even where speech had to be cut.
     max_span_s: float = WINDOW_S - 0.5
@@ -92,7 +92,7 @@ def spans(
     min_speech_frames = round(options.min_speech_s / frame_s)
     dip_frames = max(1, round(_DIP_S / frame_s))
     stretches = (
-        (first * frame_samples, min(end * frame_samples, total_samples))
+        (first * frame_samples, end * frame_samples)
         for start, heard in _stretches(probabilities, frame_s, options)
         if len(heard) >= min_speech_frames
         for first, end in _split(start, heard, max_frames, dip_frames)
@@ -185,9 +185,9 @@ def _padded(
     previous_end = -2 * pad_samples  # before the first and after the last there is no neighbour
     beyond = total_samples + 2 * pad_samples
     for (start, end), (next_start, _) in pairwise(chain(stretches, [(beyond, beyond)])):
-        before = min(pad_samples, (start - previous_end) // 2, start)
-        after = min(pad_samples, (next_start - end) // 2, total_samples - end)
-        yield Span((start - before) / SAMPLE_RATE_HZ, (end + after) / SAMPLE_RATE_HZ)
+        first = max(0, start - min(pad_samples, (start - previous_end) // 2))
+        last = min(total_samples, end + min(pad_samples, (next_start - end) // 2))
+        yield Span(first / SAMPLE_RATE_HZ, last / SAMPLE_RATE_HZ)
         previous_end = end
 
 

@@ -12,17 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.source import display, take
-
 from pipeline.errors import NoSuchFile, TranscribeError
 from pipeline.run import run
+from pipeline.source import display, take
 from pipeline.types import Job, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipeline.ffmpeg import Tools
-
     from pipeline.store import Store
     from pipeline.types import Engines, Listener, OutputOptions, SpeechOptions
 

@@ -31,7 +31,6 @@ from workers.options import (
     speech_options,
     whisper_spelling,
 )
-from workers.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from workers.batch import Request
+    from workers.settings import Settings
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_CODES = (
@@ -177,9 +177,8 @@ def _work_through(
 ) -> int:
     """Work on one file after the other; the exit code tells the worst."""
     from models.pool import Pool, PoolOptions
-    from pipeline.ffmpeg import Tools
-
     from pipeline.codec import dumps
+    from pipeline.ffmpeg import Tools
     from pipeline.store import Store
     from workers.batch import Machinery, work_on, worst
     from workers.progress import displayed
@@ -215,3 +214,7 @@ def _guarded(work: Callable[[Session], int], flags: dict[str, Any]) -> None:
         say(Console(stderr=True), "Stopped. Nothing is lost: the same command goes on from here.")
         code = INTERRUPTED
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Command = Callable[..., Any]
 
 SPEECH, OUTPUT, LAYOUT = SpeechOptions(), OutputOptions(), LayoutOptions()  # the defaults
-FORMATS = get_args(Format)
+FORMATS: tuple[Format, ...] = get_args(Format)
 FolderPath = PathType(path_type=Path)
 
 
@@ -66,7 +66,7 @@ def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]
 
 def whisper_spelling(token: str) -> str:
     """`--output_dir` is `--output-dir`: fingers know openai-whisper's own command."""
-    return token.replace("_", "-") if token.startswith("--") else token
+    return token.replace("_", "-")
 
 
 speech_options = _all(
@@ -168,8 +168,8 @@ def temperatures(first: float, step: float) -> tuple[float, ...]:
 
 def output_of(flags: dict[str, Any]) -> OutputOptions:
     """How it is to be written. Raises BadOption for a name template that cannot work."""
-    wanted: tuple[str, ...] = flags["formats"]
-    formats = FORMATS if "all" in wanted else tuple(dict.fromkeys(wanted))
+    wanted: tuple[Format, ...] = flags["formats"]
+    formats = FORMATS if "all" in flags["formats"] else tuple(dict.fromkeys(wanted))
     check_template(flags["name"], formats)
     folder: Path | None = flags["output_dir"]
     if folder and folder.exists() and not folder.is_dir():

@@ -171,12 +171,15 @@ class _LineListener:
         self._name = name
         self._now = now
         self._verbose = verbose
-        self.stage("probe", None)
+        self._begin("probe", None)
 
-    def stage(self, stage: Stage, total_s: float | None) -> None:
+    def _begin(self, stage: Stage, total_s: float | None) -> None:
         self._stage = stage
         self._pace = Pace(total_s, self._now)
         self._said_s = self._now()
+
+    def stage(self, stage: Stage, total_s: float | None) -> None:
+        self._begin(stage, total_s)
         if self._verbose:
             say(self._console, f"{self._name}: {stage}")
 

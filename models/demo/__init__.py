@@ -1,9 +1,9 @@
 """The demo model: a tiny Whisper of our own, and recordings that it can transcribe.
 
 In: nothing but the files beside this one. Out: their paths, the true text and times of the
-recordings, and a checkpoint in the form that ``torch.load`` gives for one of OpenAI's ``.pt`` files.
-Does not know: engines, windows or jobs. It is never chosen silently; see README.md for what it is,
-and ``training`` for how it was made.
+recordings, and a checkpoint in the form that ``torch.load`` gives for one of OpenAI's ``.pt``
+files. Does not know: engines, windows or jobs. It is never chosen silently; see README.md for what
+it is, and ``training`` for how it was made.
 """
 
 import json
@@ -45,8 +45,8 @@ def clips() -> tuple[Clip, ...]:
 
 
 def _clip(row: dict[str, Any]) -> Clip:
-    segments = (TrueSegment(s["start"], s["end"], s["text"]) for s in row["segments"])
-    return Clip(_RECORDINGS / row["file"], row["voice"], row["seconds"], tuple(segments))
+    segments = (TrueSegment(**s) for s in row["segments"])
+    return Clip(_RECORDINGS / row["file"], row["voice"], row["duration_s"], tuple(segments))
 
 
 def load_checkpoint() -> dict[str, Any]:

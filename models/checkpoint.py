@@ -1,0 +1,203 @@
+"""Reads a checkpoint that nobody vouches for, and builds a Whisper from it.
+
+Goes in: Weights. Comes out: a Checkpoint whose every tensor has the expected shape, then a model
+ready for inference. Does not know: where the file came from, what is transcribed.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from models.quantise import quantise_linears
+from models.registry import Dimensions, WhisperSpec, matching
+from models.weights import DEMO, Weights
+from pipeline.errors import BadCheckpoint, ModelUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    from pipeline.types import Quantisation
+
+# The smallest and largest sane value of each dimension: a file cannot ask for more memory than
+# large-v3 takes, nor for what whisper's mel filters, tokenizer and 30-s windows cannot serve.
+BOUNDS: dict[str, tuple[int, int]] = {
+    "n_mels": (80, 128),  # whisper.audio.mel_filters has these two
+    "n_audio_ctx": (1500, 1500),
+    "n_audio_state": (64, 1280),
+    "n_audio_head": (1, 20),
+    "n_audio_layer": (1, 32),
+    "n_vocab": (51_864, 51_866),  # English; multilingual; with Cantonese
+    "n_text_ctx": (448, 448),
+    "n_text_state": (64, 1280),
+    "n_text_head": (1, 20),
+    "n_text_layer": (1, 32),
+}
+# Heads of the demo model's cross-attention that were trained to follow the sound: (layer, head).
+DEMO_ALIGNMENT_HEADS = ((0, 0), (1, 0), (1, 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A checkpoint that was found sound. Its tensors may still lie in the file."""
+
+    name: str
+    spec: WhisperSpec | None  # None: dimensions of no published model, or of several
+    dims: ModelDimensions
+    state: Mapping[str, torch.Tensor]  # names and shapes as in `Whisper(dims)`
+
+
+class _Unsound(Exception):
+    """What is wrong with a checkpoint, in words."""
+
+
+def read(weights: Weights) -> Checkpoint:
+    """Read and check; nothing in the file is executed. Raises BadCheckpoint, ModelUnavailable."""
+    from whisper.model import ModelDimensions
+
+    try:
+        content = _load(weights.path)
+        dimensions = _checked_dimensions(content, weights)
+        dims = ModelDimensions(**asdict(dimensions))
+        state = _checked_state(content["model_state_dict"], dims)
+    except _Unsound as problem:
+        raise BadCheckpoint(
+            f"{weights.path or 'The demo model'} is not an OpenAI Whisper checkpoint ({problem}): "
+            "download or copy it again, or name a published model, such as --model small."
+        ) from problem
+    return Checkpoint(weights.name, weights.spec or matching(dimensions), dims, state)
+
+
+def build(checkpoint: Checkpoint, quantisation: Quantisation, device: str) -> Whisper:
+    """The model on `device`, for inference only; `quantisation` is settled, not "auto".
+
+    With int8, what is no linear layer of a block stays float32. Layer norms always do.
+    """
+    import torch
+
+    dtypes = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+    model = _skeleton(checkpoint.dims)
+    model.load_state_dict(dict(checkpoint.state), assign=True)  # no copy: still in the file
+    if quantisation == "int8":
+        quantise_linears(model)
+    _own(model, dtypes.get(quantisation, torch.float32))
+    _set_alignment_heads(model, checkpoint.spec)
+    return model.requires_grad_(requires_grad=False).eval().to(device)
+
+
+def _load(path: Path | None) -> Any:
+    """Whatever is in the file, by torch's restricted unpickler."""
+    import torch
+
+    try:
+        if path is None:
+            from models.demo import load_checkpoint
+
+            return load_checkpoint()
+        mappable = zipfile.is_zipfile(path)  # torch's older format is not
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
+    except (PermissionError, FileNotFoundError) as error:
+        raise ModelUnavailable(f"{path} cannot be read ({error.strerror}); check it.") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A broken or hostile file can raise nearly anything from torch's readers.
+        raise _Unsound("it is damaged, or holds other things than tensors") from error
+
+
+def _checked_dimensions(content: Any, weights: Weights) -> Dimensions:
+    if not isinstance(content, Mapping) or not {"dims", "model_state_dict"} <= content.keys():
+        raise _Unsound("it has no dims and model_state_dict")
+    dims = content["dims"]
+    if not isinstance(dims, Mapping) or dims.keys() != BOUNDS.keys():
+        raise _Unsound("its dims are not Whisper's ten")
+    for name, (low, high) in BOUNDS.items():
+        value = dims[name]
+        if type(value) is not int or not low <= value <= high:
+            raise _Unsound(f"its {name} is not within {low} to {high}")
+    found = Dimensions(**{field.name: dims[field.name] for field in fields(Dimensions)})
+    if found.n_mels not in BOUNDS["n_mels"]:
+        raise _Unsound(f"its n_mels is {found.n_mels}, neither 80 nor 128")
+    if found.n_audio_state != found.n_text_state:
+        raise _Unsound("its encoder and decoder differ in width")
+    if found.n_audio_state % (2 * found.n_audio_head) or found.n_text_state % found.n_text_head:
+        raise _Unsound("its width is no multiple of its heads")
+    if weights.spec is not None and weights.spec.dimensions != found:
+        raise _Unsound(f"its dims are not those of {weights.name}")
+    return found
+
+
+def _checked_state(state: Any, dims: ModelDimensions) -> Mapping[str, torch.Tensor]:
+    import torch
+
+    expected = _skeleton(dims).state_dict()
+    if not isinstance(state, Mapping) or state.keys() != expected.keys():
+        raise _Unsound("its tensors are not those of a Whisper of its dims")
+    for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.shape != expected[name].shape:
+            raise _Unsound(f"{name} has another shape than its dims say")
+        # sparse tensors and those of the meta device have a shape, but not all numbers
+        dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not (dense and tensor.is_floating_point()):
+            raise _Unsound(f"{name} does not hold floating-point numbers")
+    return state
+
+
+def _skeleton(dims: ModelDimensions) -> Whisper:
+    """`Whisper(dims)` with names and shapes, but no memory for its tensors.
+
+    Whisper() as a whole cannot be made on the meta device, since its alignment heads are sparse; so
+    a hollow one is made and given its halves.
+    """
+    from dataclasses import replace
+
+    import torch
+    from whisper.model import AudioEncoder, TextDecoder, Whisper
+
+    hollow = replace(
+        dims, n_audio_state=4, n_audio_layer=0, n_vocab=1, n_text_state=4, n_text_layer=0
+    )
+    model = Whisper(hollow)
+    model.dims = dims
+    audio = (dims.n_audio_ctx, dims.n_audio_state, dims.n_audio_head, dims.n_audio_layer)
+    text = (dims.n_text_ctx, dims.n_text_state, dims.n_text_head, dims.n_text_layer)
+    causal_mask = model.decoder.mask  # in no checkpoint
+    with torch.device("meta"):
+        model.encoder = AudioEncoder(dims.n_mels, *audio)
+        model.decoder = TextDecoder(dims.n_vocab, *text)
+    model.decoder.mask = causal_mask
+    return model
+
+
+def _own(model: Whisper, dtype: torch.dtype) -> None:
+    """Give the model memory of its own, tensor by tensor: a file may change under a mapping."""
+    import torch
+    from whisper.model import LayerNorm
+
+    for module in model.modules():
+        wanted = torch.float32 if isinstance(module, LayerNorm) else dtype
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(wanted, copy=True)
+    positions = model.encoder.positional_embedding
+    model.encoder.positional_embedding = positions.to(dtype, copy=True)
+
+
+def _set_alignment_heads(model: Whisper, spec: WhisperSpec | None) -> None:
+    """Which heads tell the times of words; without a published set, whisper's default stays."""
+    import torch
+    from whisper import _ALIGNMENT_HEADS
+
+    heads = torch.zeros(model.dims.n_text_layer, model.dims.n_text_head, dtype=torch.bool)
+    if spec is not None and spec.name != DEMO:
+        model.set_alignment_heads(_ALIGNMENT_HEADS[spec.name])
+        return
+    if spec is None:
+        heads[model.dims.n_text_layer // 2 :] = True
+    else:
+        heads[tuple(zip(*DEMO_ALIGNMENT_HEADS, strict=True))] = True
+    model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)

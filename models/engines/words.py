@@ -1,0 +1,105 @@
+"""Word times by whisper's own alignment: cross-attention and dynamic time warping.
+
+In: the encoded sound of one window and its pieces of text. Out: the words of each piece, timed from
+the window's start. Does not know: media time, segments, batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.types import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from whisper.model import Whisper
+    from whisper.tokenizer import Tokenizer
+
+    from models.engines.segments import Piece
+
+FRAMES_PER_S = 100  # of the log-mel spectrogram
+
+
+def align(
+    model: Whisper,
+    tokenizer: Tokenizer,
+    features: Tensor,
+    pieces: Sequence[Piece],
+    duration_s: float,
+) -> tuple[tuple[Word, ...], ...]:
+    """The words of each piece, with whisper's rules for punctuation and overlong words.
+
+    `features` (n_audio_ctx, n_audio_state) is the encoded window. A piece whose words cannot be
+    told has none: where a word was joined across two pieces, or the whole alignment failed, which
+    happens when attention layers were replaced by ones that do not show their weights.
+    """
+    import torch
+    from whisper.timing import add_word_timestamps
+
+    segments: list[dict[str, Any]] = [
+        {"seek": 0, "start": piece.start_s, "end": piece.end_s, "tokens": list(piece.tokens)}
+        for piece in pieces
+    ]
+    try:
+        add_word_timestamps(
+            segments=segments,
+            model=_Encoded(model),
+            tokenizer=_SplitByPiece(tokenizer, pieces),
+            mel=features,
+            num_frames=max(2, round(duration_s * FRAMES_PER_S)),
+            last_speech_timestamp=0.0,
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except (IndexError, RuntimeError, TypeError, ValueError):
+        return tuple(() for _ in pieces)
+    return tuple(
+        _words(segment["words"], tokenizer.decode(list(piece.tokens)))
+        for segment, piece in zip(segments, pieces, strict=True)
+    )
+
+
+def _words(rows: Sequence[dict[str, Any]], text: str) -> tuple[Word, ...]:
+    """The rows of whisper as words, if they make up the text."""
+    if "".join(row["word"] for row in rows).strip() != text.strip():
+        return ()
+    return tuple(
+        Word(float(row["start"]), float(row["end"]), row["word"], float(row["probability"]))
+        for row in rows
+    )
+
+
+class _Encoded:
+    """Stands in for the model in `whisper.timing`: the sound is encoded already."""
+
+    def __init__(self, model: Whisper) -> None:
+        self._model = model
+
+    def __call__(self, features: Tensor, tokens: Tensor) -> Tensor:
+        logits: Tensor = self._model.decoder(tokens, features)
+        return logits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+class _SplitByPiece:
+    """Stands in for the tokenizer in `whisper.timing`: no word reaches into the next piece."""
+
+    def __init__(self, tokenizer: Tokenizer, pieces: Sequence[Piece]) -> None:
+        self._tokenizer = tokenizer
+        self._pieces = pieces
+
+    def split_to_word_tokens(self, _: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        words: list[str] = []
+        word_tokens: list[list[int]] = []
+        for tokens in (*(piece.tokens for piece in self._pieces), (self._tokenizer.eot,)):
+            more_words, more_tokens = self._tokenizer.split_to_word_tokens(list(tokens))
+            words += more_words
+            word_tokens += more_tokens
+        return words, word_tokens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)

@@ -1,0 +1,276 @@
+"""Running ffmpeg and ffprobe on files from strangers.
+
+Goes in: a command line. Comes out: its lines as they come, how it ended, or an error in words.
+Does not know: what the commands are for. Here is what ffmpeg may open, and how it is ended.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.errors import MachineError, StorageFailed, ToolFailed, ToolMissing
+from pipeline.source import display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_COMPLAINT_CHARS = 300  # of one line; a refused codec is answered with the whole list
+_COMPLAINT_LINES = 100
+_KILLED_S = 5.0  # how long the killed may take to go
+_READ_BYTES = 65_536
+
+# Which formats ffmpeg may open: those that are one file with sound in it. A list of the allowed,
+# not of the forbidden, because each ffmpeg adds formats, and because this is the gate that holds:
+# playlists and scripts (hls, dash, concat, imf, sdp, avisynth, mlv …) open other files or the
+# network and have got round every other limit (CVE-2017-9993, CVE-2023-6605, CVE-2026-107697).
+# Also left out: devices (lavfi, x11grab …), pictures, subtitles, text art (tty, xbin:
+# CVE-2023-6602), tracker music, video without sound, and raw PCM whose rate nobody can know.
+# Source: `ffmpeg -demuxers` of 5.1 and 9.0; a name that an ffmpeg does not know does no harm.
+DEMUXERS = """
+3dostr 4xm aa aac aax ac3 ac4 ace acm act adp ads adx aea afc aiff aix alaw alp amr amrnb amrwb apac
+apc ape apm aptx aptx_hd argo_asf argo_brp argo_cvg asf asf_o ast au avi avr avs bethsoftvid bfi
+bfstm bink binka bit bmv boa bonk brstm c93 caf cdxl codec2 codec2raw daud dcstr derf dfa dfpwm
+dhav dsf dsicin dss dts dtshd dv dxa ea ea_cdata eac3 epaf film_cpk flac flv frm fsb fwse g722
+g723_1 g726 g726le g728 g729 gdv genh gsm gxf hca hcom hnm hxvs iamf iff ifv ilbc ipmovie ircam
+iss ivr jv kux kvag laf lc3 lmlm4 loas luodat lvf lxf matroska mca mgsts mlp mm mmf mods moflex
+mov mp3 mpc mpc8 mpeg mpegts msf mtaf mtv mulaw musx mv mvi mxf mxg nistsphere nsp nsv nut nuv
+ogg oma osq paf pmp pp_bnk psxstr pva pvf qcp qoa r3d redspark rka rl2 rm roq rpl rsd rso s337m
+sbc scd sdns sds sdx shn siff simbiosis_imx sln smjpeg smk smush sol sox spdif svag svs swf tak
+thp tiertexseq tmv truehd tta ty usm vag vidc vividas vivo vmd voc vpk vqf w64 wady wav wavarc
+wc3movie wsaud wsd wsvqa wtv wv wve xa xmd xmv xvag xwma yop
+""".split()  # noqa: SIM905  - two hundred quoted names would hide the list
+
+# How far ffmpeg reads to find all tracks; its own 5 MB miss the late tracks of recorded broadcasts.
+_PROBE_BYTES = 50_000_000
+_ANALYSE_US = 60_000_000
+_MAX_STREAMS = 256
+_MAX_ALLOC_BYTES = 512 * 1024**2  # of one allocation: a header that lies about a size stops here
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The two programs, and how long they may be silent."""
+
+    ffmpeg: str = "ffmpeg"
+    ffprobe: str = "ffprobe"
+    stall_s: float = 120.0  # converting: without getting any further
+    probe_s: float = 60.0  # probing: in all
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended that was not killed."""
+
+    return_code: int
+    complaints: tuple[str, ...]  # the last lines of stderr, each cut short
+
+
+# ── what ffmpeg may open ─────────────────────────────────────────────────────────────────────
+
+
+def locator(path: Path) -> str:
+    """The name for ffmpeg's ears: neither a dash, a colon nor `concat:` means anything in it."""
+    return f"file:{path.absolute()}"
+
+
+def input_options(tool: str, limit_s: float) -> dict[str, str]:
+    """Options to put before `-i`. Raises ToolMissing, ToolFailed.
+
+    With video decoders closed a crafted picture finds nothing to break (CVE-2026-8461); `-vn`
+    would not do, since ffmpeg decodes some video of any file to find out what it is.
+    """
+    return {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(DEMUXERS),
+        "codec_whitelist": ",".join(decoders(tool, limit_s, "A")),
+        "probesize": str(_PROBE_BYTES),
+        "analyzeduration": str(_ANALYSE_US),
+        "max_streams": str(_MAX_STREAMS),
+    }
+
+
+def global_options() -> tuple[str, ...]:
+    """Options for any place in the line."""
+    return ("-hide_banner", "-max_alloc", str(_MAX_ALLOC_BYTES))
+
+
+@cache
+def decoders(tool: str, limit_s: float, kind: Literal["A", "V", "S"]) -> tuple[str, ...]:
+    """The decoders for audio, video or subtitles that this ffmpeg or ffprobe was built with."""
+    lines: list[str] = []
+    run([tool, "-hide_banner", "-decoders"], None, limit_s, lines.append)
+    _, _, table = "\n".join(lines).partition("------\n")
+    rows = [line.split() for line in table.splitlines()]
+    names = tuple(row[1] for row in rows if len(row) > 1 and row[0].startswith(kind))
+    if not names:
+        raise ToolFailed(f"{display(tool)} names no decoders: check that it is a working ffmpeg.")
+    return names
+
+
+# ── running ──────────────────────────────────────────────────────────────────────────────────
+
+
+def run(
+    command: list[str], path: Path | None, limit_s: float, on_line: Callable[[str], object]
+) -> Finished:
+    """Run a program to its end; `path` is the file it works on, named in errors.
+
+    `on_line` is given each line of its stdout and gives something true if the work got further; the
+    program is killed, and its children with it, when that has not happened for `limit_s`, or when
+    anything is raised here. Raises ToolMissing, ToolFailed (hung, or killed by a signal).
+    """
+    process = _start(command)
+    try:
+        finished = _watch(process, limit_s, on_line)
+    except _StalledError as error:
+        raise ToolFailed(
+            f"{_doing(command, path)} got no further for {limit_s:g} s and was stopped: "
+            "check the disk or network folder that it reads."
+        ) from error
+    finally:
+        _end(process)
+    if finished.return_code < 0:
+        number = -finished.return_code
+        raise ToolFailed(
+            f"{_doing(command, path)} was killed by signal {number} ({signal.strsignal(number)}): "
+            "free some memory if it ran out, else install another ffmpeg."
+        )
+    return finished
+
+
+def failure(command: list[str], path: Path, finished: Finished) -> MachineError:
+    """Why the program gave up, in its own last meaningful words."""
+    if any("No space left on device" in line for line in finished.complaints):
+        return StorageFailed(f"{_doing(command, path)} filled the disk: free some space.")
+    words = _last_words(finished.complaints) or f"exit code {finished.return_code}"
+    return ToolFailed(
+        f"{_doing(command, path)} failed: {display(words)}. Check that the file plays."
+    )
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # one group to kill; Ctrl-C reaches us alone
+            preexec_fn=_die_with_parent(),  # noqa: PLW1509  - runs no Python code, takes no lock
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            f"{display(command[0])} is not installed, or not on PATH: install ffmpeg, which brings "
+            "ffprobe (apt install ffmpeg, dnf install ffmpeg-free, brew install ffmpeg)."
+        ) from error
+    except OSError as error:
+        raise ToolMissing(
+            f"{display(command[0])} cannot be run ({error.strerror}): install ffmpeg again."
+        ) from error
+
+
+@cache
+def _die_with_parent() -> Callable[[], object] | None:
+    """Between fork and exec, ask Linux to kill the child once we are gone, even by SIGKILL.
+
+    The signal goes out when the *thread* that forked ends; here that thread waits for the child.
+    PyDLL keeps hold of the interpreter lock, and prctl is resolved before the fork, so that the
+    child takes no lock that another thread might have held.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        return partial(ctypes.PyDLL(None).prctl, 1, int(signal.SIGKILL))  # 1: PR_SET_PDEATHSIG
+    return None
+
+
+class _StalledError(Exception):
+    """No progress for too long."""
+
+
+def _watch(
+    process: subprocess.Popen[bytes], limit_s: float, on_line: Callable[[str], object]
+) -> Finished:
+    """Read both pipes as they fill, so that neither can block the program, until both close."""
+    complaints: deque[str] = deque(maxlen=_COMPLAINT_LINES)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    deadline_s = time.monotonic() + limit_s
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, _Lines())
+        selector.register(process.stderr, selectors.EVENT_READ, _Lines(_COMPLAINT_CHARS))
+        while selector.get_map():
+            events = selector.select(max(0.0, deadline_s - time.monotonic()))
+            for key, _ in events:
+                data = os.read(key.fd, _READ_BYTES)
+                lines = key.data.feed(data)
+                if not data:
+                    selector.unregister(key.fileobj)
+                if key.fileobj is process.stderr:
+                    complaints.extend(lines)
+                elif any([on_line(line) for line in lines]):  # noqa: C419  - all are to be told
+                    deadline_s = time.monotonic() + limit_s
+            if time.monotonic() > deadline_s:
+                raise _StalledError
+    try:
+        process.wait(max(0.0, deadline_s - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        raise _StalledError from error
+    return Finished(process.returncode, tuple(complaints))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the whole group unless the program has ended by itself, and leave no zombie."""
+    if process.returncode is None:  # not reaped yet: its number cannot belong to anyone else
+        with suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies only
+            os.killpg(process.pid, signal.SIGKILL)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    with suppress(subprocess.TimeoutExpired):  # a dead network share keeps even the killed
+        process.wait(_KILLED_S)
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Cuts a stream of bytes into lines, of which it keeps the first `limit` characters."""
+
+    limit: int | None = None
+    rest: bytearray = field(default_factory=bytearray)
+
+    def feed(self, data: bytes) -> list[str]:
+        """Give the lines that are now complete; no data is the end and completes the last one."""
+        self.rest += data
+        if not data and self.rest:
+            self.rest += b"\n"
+        *lines, rest = self.rest.replace(b"\r", b"\n").split(b"\n")
+        self.rest = rest if self.limit is None else rest[: 4 * self.limit]
+        return [line.decode(errors="replace")[: self.limit] for line in lines if line]
+
+
+def _doing(command: list[str], path: Path | None) -> str:
+    tool = display(command[0])
+    return tool if path is None else f"{tool}, reading {display(path)},"
+
+
+def _last_words(complaints: tuple[str, ...]) -> str:
+    """The last line that says something, without the address of the object that said it."""
+    lines = (re.sub(r"^(\[[^]]* @ 0x[0-9a-f]+\] )+", "", line) for line in reversed(complaints))
+    return next((line for line in lines if not line.startswith(_HOLLOW)), "").rstrip(". ")
+
+
+_HOLLOW = ("Conversion failed", "Last message repeated", "    Last message repeated", "Exiting")

@@ -1,0 +1,167 @@
+"""Word times, with the demo model and with one that writes nonsense."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from whisper.model import ModelDimensions, MultiHeadAttention, Whisper
+
+from models import demo
+from models.engines.whisper_torch import WhisperTorch
+from pipeline.types import SAMPLE_RATE_HZ, Clip, EngineDescription, Span, SpeechOptions, Window
+
+WITH_WORDS = SpeechOptions(language="en", word_times=True, temperatures=(0.0,))
+START_S = 1000.0
+
+
+def clip(samples, options=WITH_WORDS):
+    end_s = START_S + len(samples) / SAMPLE_RATE_HZ
+    return Clip(Window(START_S, end_s, (Span(START_S, end_s),)), samples, options)
+
+
+def samples_of(path):
+    command = ["ffmpeg", "-v", "error", "-i", path, "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE_HZ)]
+    done = subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.float32)
+
+
+def demo_model():
+    checkpoint = demo.load_checkpoint()
+    model = Whisper(ModelDimensions(**checkpoint["dims"]))
+    model.load_state_dict(checkpoint["model_state_dict"])
+    return model
+
+
+def transcribe(model, clips):
+    description = EngineDescription(
+        "test", "float32", "cpu", ("en",), can_translate=False, reason="a test"
+    )
+    return list(WhisperTorch(model, description).transcribe(clips))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads that wait for each other make small models ten times slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return [samples_of(path) for path in demo.CLIPS]
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    return demo_model()
+
+
+@pytest.fixture(scope="module")
+def heard(spoken, recordings):
+    return transcribe(spoken, [clip(samples) for samples in recordings])
+
+
+def timed_words(heard):
+    words = (word for segment in heard.segments for word in segment.words)
+    return [(word.start_s, word.end_s, word.text) for word in words]
+
+
+def check(heard):
+    """What holds for all words of a window."""
+    edges = [heard.window.start_s]
+    for segment in heard.segments:
+        if segment.words:
+            assert "".join(word.text for word in segment.words).strip() == segment.text
+            assert segment.start_s == segment.words[0].start_s
+            assert segment.end_s == segment.words[-1].end_s
+        edges += [edge for word in segment.words for edge in (word.start_s, word.end_s)]
+        assert all(0.0 <= word.probability <= 1.0 for word in segment.words)
+    edges += [heard.window.end_s]
+    assert edges == sorted(edges)
+
+
+def test_every_segment_has_its_words_in_order(heard):
+    for one in heard:
+        assert all(segment.words for segment in one.segments)
+        check(one)
+
+
+def test_segments_begin_and_end_where_they_are_spoken(heard):
+    for one, truth in zip(heard, demo.clips(), strict=True):
+        spoken = [(START_S + true.start_s, START_S + true.end_s) for true in truth.segments]
+        found = [(segment.start_s, segment.end_s) for segment in one.segments]
+        assert np.array(found) == pytest.approx(np.array(spoken), abs=0.6)
+
+
+def test_punctuation_belongs_to_the_word_before_it(heard):
+    words = [word.text for segment in heard[0].segments for word in segment.words]
+    assert words[0] == " Kevin,"
+    assert words[-1] == " museum."
+
+
+def test_a_translation_has_no_words(spoken, recordings):
+    (one,) = transcribe(spoken, [clip(recordings[1], replace(WITH_WORDS, task="translate"))])
+    assert one.segments
+    assert not any(segment.words for segment in one.segments)
+
+
+class DoubledLinear(torch.nn.Module):
+    """A linear layer of another class, as quantised ones are."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+def test_linear_layers_of_another_class_give_the_same_words(heard, recordings):
+    model = demo_model()
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, DoubledLinear(module))
+    (one,) = transcribe(model, [clip(recordings[2])])
+    assert timed_words(one) == timed_words(heard[2])
+
+
+class Opaque(MultiHeadAttention):
+    """Attention that does not show its weights."""
+
+    def forward(self, *args, **kwargs):
+        return super().forward(*args, **kwargs)[0], None
+
+
+def test_attention_that_hides_its_weights_costs_the_words_and_nothing_else(recordings):
+    model = demo_model()
+    for block in model.decoder.blocks:
+        block.cross_attn.__class__ = Opaque
+    (one,) = transcribe(model, [clip(recordings[1])])
+    assert one.segments
+    assert not any(segment.words for segment in one.segments)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_nonsense_in_any_script_keeps_the_rules(language):
+    dims = ModelDimensions(80, 1500, 64, 1, 1, 51865, 48, 64, 1, 2)
+    model = Whisper(dims)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 3 * SAMPLE_RATE_HZ)).astype(np.float32)
+    options = replace(
+        WITH_WORDS, language=language, temperatures=(1.0,), best_of=1, log_probability_limit=-99.0
+    )
+    results = transcribe(model, [clip(row, options) for row in noise])
+    assert any(segment.words for one in results for segment in one.segments)
+    for one in results:
+        check(one)

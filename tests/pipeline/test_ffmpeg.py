@@ -1,0 +1,160 @@
+"""Whatever ffmpeg does, it ends, takes its children along, and the reason is told in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StorageFailed, ToolFailed, ToolMissing
+from pipeline.ffmpeg import DEMUXERS, Finished, decoders, failure, locator, run
+
+TALK = Path("talk.mp3")
+
+
+def shell(script):
+    return ["sh", "-c", script]
+
+
+def test_lines_are_told_as_they_come():
+    lines = []
+    finished = run(shell("echo one; echo two; printf three; echo oh >&2"), TALK, 10, lines.append)
+    assert lines == ["one", "two", "three"]
+    assert finished == Finished(0, ("oh",))
+
+
+def test_a_program_that_complains_endlessly_neither_blocks_nor_fills_memory():
+    script = "yes 'a complaint' | head -c 3000000 >&2; head -c 1000000 /dev/zero >&2; exit 3"
+    finished = run(shell(script), TALK, 30, print)
+    assert finished.return_code == 3
+    assert len(finished.complaints) <= 100
+    assert max(len(line) for line in finished.complaints) <= 300
+
+
+def test_a_long_line_is_told_whole():
+    lines = []
+    run(shell("head -c 1000000 /dev/zero | tr '\\0' x"), TALK, 30, lines.append)
+    assert [len(line) for line in lines] == [1_000_000]
+
+
+def test_a_missing_program_says_how_to_install_it():
+    with pytest.raises(ToolMissing, match="no-such-ffmpeg is not installed.*apt install ffmpeg"):
+        run(["no-such-ffmpeg"], TALK, 10, print)
+
+
+def test_a_program_that_cannot_be_run_says_so(tmp_path):
+    (tmp_path / "ffmpeg").write_text("not executable")
+    with pytest.raises(ToolMissing, match="cannot be run"):
+        run([str(tmp_path / "ffmpeg")], TALK, 10, print)
+
+
+def test_a_hanging_program_is_stopped_with_its_children(life):
+    script = f"exec 3>{life.path}; sleep 300 & sleep 300"
+    with pytest.raises(ToolFailed, match=r"sh, reading talk\.mp3, got no further for 0\.3 s"):
+        run(shell(script), TALK, 0.3, print)
+    assert life.ended
+
+
+def test_talking_without_progress_is_hanging(life):
+    with pytest.raises(ToolFailed, match="got no further"):
+        run(shell(f"exec 3>{life.path}; yes"), TALK, 0.3, lambda _: False)
+    assert life.ended
+
+
+def test_closing_the_pipes_without_ending_is_hanging():
+    with pytest.raises(ToolFailed, match="got no further"):
+        run(shell("exec >&- 2>&-; sleep 300"), TALK, 0.3, print)
+
+
+def test_progress_keeps_a_slow_program_alive():
+    script = "for i in 1 2 3; do sleep 0.3; echo $i; done"
+    assert run(shell(script), TALK, 0.8, bool).return_code == 0
+
+
+def test_a_program_killed_by_a_signal_is_told():
+    with pytest.raises(ToolFailed, match=r"reading talk\.mp3, was killed by signal 9 \(Killed\)"):
+        run(shell("kill -9 $$"), TALK, 10, print)
+
+
+def test_an_interrupt_kills_the_whole_group(life):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(shell(f"exec 3>{life.path}; sleep 300 & echo up; sleep 300"), TALK, 60, interrupt)
+    assert life.ended
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_the_program_dies_with_us_even_when_we_are_killed(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = ["sh", "-c", f"exec 3>{pipe}; echo up >&3; exec sleep 300"]
+    code = f"from pipeline.ffmpeg import run; run({command!r}, None, 300, print)"
+    us = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    with us, pipe.open("rb") as file:
+        assert file.readline() == b"up\n"
+        us.send_signal(signal.SIGKILL)
+        assert file.read() == b""  # closed by the death of the last who held it
+
+
+FAILURES = {
+    "disk full": (
+        "[out] av_interleaved_write_frame(): No space left on device",
+        StorageFailed,
+        "filled the disk",
+    ),
+    "last words": (
+        "[mov,mp4 @ 0x55f3] error reading header\nConversion failed!",
+        ToolFailed,
+        r"talk\.mp3, failed: error reading header\. ",
+    ),
+    "nothing said": ("", ToolFailed, r"failed: exit code 1\."),
+    "escapes": ("\x1b[31mred", ToolFailed, r"failed: \\x1b\[31mred\."),
+}
+
+
+@pytest.mark.parametrize(("stderr", "kind", "words"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_told_in_the_last_words_that_mean_something(stderr, kind, words):
+    error = failure(["ffmpeg"], TALK, Finished(1, tuple(stderr.splitlines())))
+    assert type(error) is kind
+    with pytest.raises(kind, match=words):
+        raise error
+
+
+def test_decoders_are_told_apart_by_kind():
+    assert {"aac", "pcm_s16le", "flac"} <= set(decoders("ffmpeg", 30, "A"))
+    assert "h264" not in decoders("ffmpeg", 30, "A")
+    assert "h264" in decoders("ffprobe", 30, "V")
+
+
+def test_a_program_without_decoders_is_no_ffmpeg():
+    with pytest.raises(ToolFailed, match="names no decoders"):
+        decoders("true", 30, "A")
+
+
+OPEN_OTHERS = ("hls", "applehttp", "concat", "dash", "imf", "sdp", "rtsp", "rtp", "sap", "mlv")
+NO_FILES = ("lavfi", "tty", "image2", "gif", "srt", "alsa", "x11grab", "avisynth", "data", "xbin")
+
+
+@pytest.mark.parametrize("name", OPEN_OTHERS + NO_FILES)
+def test_formats_that_open_others_or_hold_no_sound_are_barred(name):
+    assert name not in DEMUXERS
+
+
+def test_this_ffmpeg_knows_the_common_formats_by_the_names_we_allow():
+    command = ["ffmpeg", "-v", "error", "-demuxers"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    known = {name for line in text.splitlines() for name in line[4:].split(" ")[0].split(",")}
+    known |= {name for line in text.splitlines() for name in line.split()[1:2]}
+    common = {"mp3", "wav", "ogg", "flac", "aac", "mpegts", "mpeg", "avi", "asf", "amr", "aiff"}
+    assert common <= known & set(DEMUXERS)
+
+
+def test_a_locator_is_absolute_and_marked_as_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert locator(Path("-i")) == f"file:{tmp_path}/-i"

@@ -1,0 +1,255 @@
+"""The story of one file, told with real ffmpeg and scripted engines."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import srt
+
+from models.engines.scripted import ScriptedDetector, ScriptedEngine, ScriptedEngines
+from pipeline import codec
+from pipeline.errors import ModelUnavailable, SourceChanged, StorageFailed
+from pipeline.ffmpeg import Tools
+from pipeline.run import run
+from pipeline.source import take
+from pipeline.store import Store
+from pipeline.types import (
+    Job,
+    LanguageGuess,
+    OutputOptions,
+    Span,
+    SpeechOptions,
+    Transcript,
+)
+
+SPANS = tuple(Span(start_s, start_s + 3.0) for start_s in (1.0, 8.0, 15.0, 22.0))
+
+
+class Ear:
+    """A listener that remembers."""
+
+    def __init__(self):
+        self.stages = []
+        self.notes = []
+        self.done_s = []
+
+    def stage(self, stage, total_s):
+        self.stages.append(stage)
+
+    def progress(self, done_s):
+        self.done_s.append(done_s)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+class Studio:
+    """One media file and all that is needed to transcribe it."""
+
+    def __init__(self, media, home):
+        self.media = media
+        self.store = Store(home)
+        self.engine = ScriptedEngine(("One.", "Two.", "Three.", "Four."))
+        self.spans = SPANS
+        self.ear = Ear()
+
+    def run(self, speech=None, output=None, failure=None):
+        self.ear = Ear()
+        job = Job(take(self.media), speech or SpeechOptions(), output or OutputOptions())
+        engines = ScriptedEngines(self.engine, ScriptedDetector(self.spans), failure)
+        return run(job, self.store, engines, Tools(), self.ear)
+
+
+@pytest.fixture
+def studio(tmp_path, media):
+    talk = tmp_path / "media" / "talk.wav"
+    talk.parent.mkdir()
+    talk.write_bytes(media.tone("half-a-minute.wav", 30).read_bytes())
+    return Studio(talk, tmp_path / "home")
+
+
+def cues(path):
+    return [cue.content for cue in srt.parse(path.read_text())]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_media_in_subtitles_out(studio):
+    outcome = studio.run()
+    assert outcome.state == "done"
+    assert outcome.language == "en"
+    assert outcome.duration_s == pytest.approx(30.0)
+    (path,) = outcome.outputs
+    assert path == studio.media.with_name("talk.en.srt")
+    assert cues(path) == ["One.", "Two.", "Three.", "Four."]
+    assert studio.ear.stages == ["probe", "convert", "speech", "language", "transcribe", "write"]
+    assert names(studio.media.parent) == ["talk.en.srt", "talk.wav"]
+
+
+def test_the_sound_is_let_go_and_the_source_left_alone(studio):
+    before = studio.media.read_bytes()
+    studio.run()
+    assert list(studio.store.home.rglob("audio.wav")) == []
+    assert studio.media.read_bytes() == before
+
+
+class TestDoneBefore:
+    """What is there is not done again."""
+
+    def test_a_finished_file_is_skipped_without_any_work(self, studio):
+        studio.run()
+        outcome = studio.run()
+        assert outcome.state == "skipped"
+        assert "talk.en.srt exists; --overwrite makes it again" in outcome.reason
+        assert studio.ear.stages == []
+
+    def test_overwrite_does_it_all_again(self, studio):
+        studio.run()
+        studio.engine = ScriptedEngine(("New.",))
+        outcome = studio.run(output=OutputOptions(overwrite=True))
+        assert cues(outcome.outputs[0]) == ["New."] * 4
+
+    def test_another_format_needs_no_listening(self, studio):
+        studio.run()
+        heard = len(studio.engine.asked)
+        outcome = studio.run(output=OutputOptions(formats=("txt",)))
+        assert outcome.outputs[0].read_text().split() == ["One.", "Two.", "Three.", "Four."]
+        assert len(studio.engine.asked) == heard
+        assert "convert" not in studio.ear.stages
+
+    def test_an_output_deleted_by_hand_is_made_again(self, studio):
+        (path,) = studio.run().outputs
+        path.unlink()
+        assert studio.run().state == "done"
+        assert path.exists()
+
+    def test_a_file_somebody_else_wrote_stays_and_nothing_is_heard(self, studio):
+        theirs = studio.media.with_name("talk.en.srt")
+        theirs.write_text("by hand")
+        outcome = studio.run()
+        assert outcome.state == "skipped"
+        assert theirs.read_text() == "by hand"
+        assert studio.engine.asked == []
+
+    def test_where_the_language_is_given_not_even_the_sound_is_converted(self, studio):
+        studio.media.with_name("talk.de.srt").write_text("by hand")
+        outcome = studio.run(SpeechOptions(language="de"))
+        assert outcome.state == "skipped"
+        assert studio.ear.stages == []
+
+    def test_only_the_missing_one_of_two_outputs_is_written(self, studio):
+        theirs = studio.media.with_name("talk.en.srt")
+        theirs.write_text("by hand")
+        outcome = studio.run(output=OutputOptions(formats=("srt", "json")))
+        assert outcome.state == "done"
+        assert theirs.read_text() == "by hand"
+        assert studio.media.with_name("talk.en.json").exists()
+
+    def test_a_file_with_new_content_is_another_job_but_keeps_old_subtitles(self, studio):
+        (path,) = studio.run().outputs
+        os.utime(studio.media, ns=(1, 1))
+        assert studio.run().state == "skipped"
+        assert studio.run(output=OutputOptions(overwrite=True)).state == "done"
+        assert path.exists()
+
+
+class TestInterrupted:
+    """A run that was killed goes on where it was."""
+
+    @pytest.mark.parametrize("failing_clip", [0, 1, 2, 3])
+    def test_no_window_is_heard_twice(self, studio, failing_clip):
+        script = ("One.", "Two.", "Three.", "Four.")
+        studio.run(output=OutputOptions(name="whole.{stem}.srt"))
+        studio.store = Store(studio.store.home.with_name("second"))
+        studio.engine = first = ScriptedEngine(script, failure=(failing_clip, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            studio.run()
+        assert not studio.media.with_name("talk.en.srt").exists()
+        studio.engine = second = ScriptedEngine(script[failing_clip:])
+        outcome = studio.run()
+        assert studio.ear.stages == ["transcribe", "write"]
+        heard = [clip.window for clip in first.asked[:failing_clip] + second.asked]
+        assert len(heard) == len(set(heard))
+        whole = studio.media.with_name("whole.talk.srt")
+        assert outcome.outputs[0].read_text() == whole.read_text()
+
+    def test_a_source_that_changes_meanwhile_gives_no_subtitles(self, studio):
+        def script(window):
+            os.utime(studio.media, ns=(1, 1))
+            return ()
+
+        studio.engine = ScriptedEngine(script)
+        with pytest.raises(SourceChanged):
+            studio.run()
+        assert names(studio.media.parent) == ["talk.wav"]
+
+    def test_without_a_model_the_sound_is_kept_for_the_next_try(self, studio):
+        with pytest.raises(ModelUnavailable):
+            studio.run(failure=ModelUnavailable("no weights"))
+        assert studio.run().state == "done"
+        assert "convert" not in studio.ear.stages
+
+    def test_a_folder_that_cannot_be_written_is_found_before_any_work(self, studio, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(StorageFailed):
+            studio.run(output=OutputOptions(output_dir=tmp_path / "file" / "out"))
+        assert studio.ear.stages == []
+
+
+class TestSilence:
+    """Nobody speaks: an expected ending, not an error."""
+
+    def test_silence_gives_a_valid_empty_srt_and_a_note(self, studio):
+        studio.spans = ()
+        outcome = studio.run(failure=AssertionError("no model is needed"))
+        assert outcome.state == "done"
+        assert outcome.outputs == (studio.media.with_name("talk.und.srt"),)
+        assert cues(outcome.outputs[0]) == []
+        assert "no speech was found" in outcome.notes
+
+    def test_the_language_that_was_asked_for_names_the_empty_file(self, studio):
+        studio.spans = ()
+        outcome = studio.run(SpeechOptions(language="de"))
+        assert outcome.outputs[0].name == "talk.de.srt"
+
+
+class TestLanguage:
+    """Asked over the whole file, unless it is given."""
+
+    def test_a_guess_names_the_file_and_is_told(self, studio):
+        studio.engine = ScriptedEngine(guess=LanguageGuess("de", 0.93))
+        outcome = studio.run()
+        assert outcome.outputs[0].name == "talk.de.srt"
+        assert "language: de (93% over 4 windows)" in studio.ear.notes
+        assert {clip.options.language for clip in studio.engine.asked} == {"de"}
+
+    def test_a_language_that_is_given_is_not_asked(self, studio):
+        studio.run(SpeechOptions(language="de"))
+        assert studio.engine.asked_for_language == []
+
+    def test_a_translation_is_english(self, studio):
+        studio.engine = ScriptedEngine(guess=LanguageGuess("de", 0.93))
+        outcome = studio.run(SpeechOptions(task="translate"))
+        assert outcome.outputs[0].name == "talk.en.srt"
+
+
+def test_json_holds_the_whole_transcript_and_how_it_came_about(studio):
+    speech = SpeechOptions(initial_prompt="Names")
+    outcome = studio.run(speech, OutputOptions(formats=("json",)))
+    transcript = codec.loads(outcome.outputs[0].read_text(), Transcript)
+    assert [segment.text for segment in transcript.segments] == ["One.", "Two.", "Three.", "Four."]
+    assert transcript.provenance.engine == studio.engine.description
+    assert transcript.provenance.options == speech
+    assert transcript.provenance.program.startswith("transcribe ")
+
+
+def test_windows_reach_the_engine_as_sound_in_media_time(studio):
+    studio.run()
+    clips = studio.engine.asked
+    assert [round(clip.window.start_s) for clip in clips] == [1, 8, 15, 22]
+    for clip in clips:
+        length_s = clip.window.end_s - clip.window.start_s
+        assert len(clip.samples) == pytest.approx(16_000 * length_s, abs=1)

@@ -1,0 +1,165 @@
+"""The job's folder survives what a machine does to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Busy
+from pipeline.store import Done, Store, output_id, work_id
+from pipeline.types import (
+    Heard,
+    Job,
+    LanguageGuess,
+    OutputOptions,
+    Source,
+    Span,
+    SpeechOptions,
+    Window,
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "home")
+
+
+@pytest.fixture
+def job(tmp_path):
+    media = tmp_path / "talk.mp3"
+    media.write_bytes(b"sound")
+    now = media.stat()
+    return Job(Source(media, now.st_size, now.st_mtime_ns), SpeechOptions(), OutputOptions())
+
+
+def heard(start_s):
+    return Heard(Window(start_s, start_s + 1, (Span(start_s, start_s + 1),)), ())
+
+
+def test_a_stage_is_done_once(store, job):
+    asked = []
+
+    def guess():
+        asked.append(1)
+        return LanguageGuess("en", 0.9)
+
+    for _ in range(2):
+        with store.open_folder(job) as folder:
+            assert folder.once("language", LanguageGuess, guess) == LanguageGuess("en", 0.9)
+    assert len(asked) == 1
+
+
+def test_what_cannot_be_read_back_is_made_again(store, job):
+    with store.open_folder(job) as folder:
+        (folder.path / "language.json").write_text("{")
+        made = folder.once("language", LanguageGuess, lambda: LanguageGuess("de", None))
+    assert made.language == "de"
+
+
+def test_a_line_that_a_crash_tore_is_cut_off_and_heard_again(store, job):
+    with store.open_folder(job) as folder, folder.hear() as append:
+        append(heard(0))
+        append(heard(1))
+    log = folder.path / "heard.jsonl"
+    whole = log.read_bytes()
+    for cut in range(whole.index(b"\n") + 1, len(whole)):
+        log.write_bytes(whole[:cut])
+        with store.open_folder(job) as again, again.hear() as append:
+            assert again.heard() == (heard(0),)
+            append(heard(1))
+            assert again.heard() == (heard(0), heard(1))
+
+
+def test_two_processes_never_work_on_one_job(store, job):
+    script = (
+        "import sys, fcntl; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    with store.open_folder(job) as folder:
+        lock = folder.path / "lock"
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout.readline()
+        with pytest.raises(Busy, match="talk.mp3"), store.open_folder(job):
+            pass
+    finally:
+        other.communicate(b"")
+    with store.open_folder(job):
+        pass
+
+
+def test_the_folder_depends_on_what_is_heard_and_not_on_how_it_is_written(job):
+    assert work_id(job) == work_id(replace(job, output=OutputOptions(formats=("vtt",))))
+    assert work_id(job) != work_id(replace(job, speech=SpeechOptions(language="de")))
+    assert work_id(job) != work_id(replace(job, source=replace(job.source, mtime_ns=7)))
+    assert output_id(job) == output_id(replace(job, output=OutputOptions(overwrite=True)))
+    assert output_id(job) != output_id(replace(job, output=OutputOptions(formats=("vtt",))))
+
+
+def test_finishing_lets_the_big_file_go_and_keeps_what_was_heard(store, job):
+    with store.open_folder(job) as folder, folder.hear() as append:
+        append(heard(0))
+        folder.audio.write_bytes(b"RIFF")
+        folder.finish(Done("x", (Path("/m/talk.en.srt"),)))
+        assert not folder.audio.exists()
+        assert folder.heard() == (heard(0),)
+        assert folder.read("done", Done) == Done("x", (Path("/m/talk.en.srt"),))
+
+
+class TestClaims:
+    """An output path belongs to one source."""
+
+    def test_the_first_to_come_has_the_path(self, store, tmp_path):
+        first, second, target = (tmp_path / name for name in ("a.mp3", "a.mp4", "a.en.srt"))
+        first.touch()
+        second.touch()
+        assert store.owner(target, first) == first
+        assert store.owner(target, second) == first
+        assert store.owner(target, first) == first
+
+    def test_a_claim_passes_on_when_its_source_is_gone(self, store, tmp_path):
+        first, second, target = (tmp_path / name for name in ("a.mp3", "a.mp4", "a.en.srt"))
+        assert store.owner(target, first) == first
+        assert store.owner(target, second) == second
+
+
+class TestClean:
+    """`transcribe clean` removes what nobody needs."""
+
+    def fill(self, store, job, *, done):
+        with store.open_folder(job) as folder:
+            folder.audio.write_bytes(b"x" * 1000)
+            if done:
+                folder.save("done", Done("x", ()))
+        return folder.path
+
+    def test_a_finished_job_goes_and_one_that_can_go_on_stays(self, store, job):
+        finished = self.fill(store, job, done=True)
+        waiting = self.fill(store, replace(job, speech=SpeechOptions(task="translate")), done=False)
+        assert store.clean(everything=False) >= 1000
+        assert not finished.exists()
+        assert waiting.exists()
+        store.clean(everything=True)
+        assert not waiting.exists()
+
+    @pytest.mark.parametrize("change", ["gone", "changed"])
+    def test_a_job_whose_source_is_no_more_goes(self, store, job, change):
+        folder = self.fill(store, job, done=False)
+        if change == "gone":
+            job.source.path.unlink()
+        else:
+            os.utime(job.source.path, ns=(1, 1))
+        store.clean(everything=False)
+        assert not folder.exists()
+
+    def test_a_job_at_work_stays(self, store, job):
+        with store.open_folder(job) as folder:
+            store.clean(everything=True)
+            assert folder.path.exists()
