@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pipeline.types import SpeechDetector, SpeechEngine, SpeechOptions
+    from pipeline.protocols import SpeechDetector, SpeechEngine
+    from pipeline.types import SpeechOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class PoolOptions:
 
 
 class Pool:
-    """A `pipeline.types.Engines`: one detector, and one speech engine at a time."""
+    """A `pipeline.protocols.Engines`: one detector, and one speech engine at a time."""
 
     def __init__(self, options: PoolOptions, note: Callable[[str], None]) -> None:
         self._options = options

@@ -9,6 +9,7 @@
       │  cues         laid out for reading                      Cue …
       ▼  subtitles    written whole or not at all                             talk.en.srt
 
-`types` holds the nouns, `run` tells the story, `store` keeps the job's folder (the right column).
+`types` holds the nouns, `protocols` what engines promise, `run` tells the story, `store` keeps the
+job's folder (the right column).
 Nothing here knows a model by name, a queue, a terminal or the environment.
 """

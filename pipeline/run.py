@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.ffmpeg import Tools
+    from pipeline.protocols import Engines, Listener, SpeechEngine
     from pipeline.store import Folder, Store
-    from pipeline.types import Engines, Format, Job, Listener, SpeechEngine, SpeechOptions
+    from pipeline.types import Format, Job, SpeechOptions
 
 PROGRAM = f"transcribe {__version__}"
 READ_SAMPLES = 10 * SAMPLE_RATE_HZ  # sound handed to the detector at once: 640 kB

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pipeline.types import SpeechDetector
+    from pipeline.protocols import SpeechDetector
 
 _DIP_S = 0.16  # a split looks for the quietest stretch of this length: a short breath
 

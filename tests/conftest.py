@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+# Small models on a few cores: threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_collection_modifyitems(items):
     """Without ffmpeg, skip at home and fail in CI."""

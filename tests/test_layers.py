@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = ("pipeline", "models", "workers")
-SHARED = {"pipeline.types", "pipeline.errors"}
+SHARED = {"pipeline.types", "pipeline.protocols", "pipeline.errors"}
 HEAVY = ("torch", "whisper", "numpy", "silero_vad", "numba", "ffmpeg", "srt", "rich", "cattrs")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipeline.ffmpeg import Tools
+    from pipeline.protocols import Engines, Listener
     from pipeline.store import Store
-    from pipeline.types import Engines, Listener, OutputOptions, SpeechOptions
+    from pipeline.types import OutputOptions, SpeechOptions
 
 WORST_FIRST = (1, 3, 2, 4)  # of pipeline.errors' exit codes
 MEDIA_SUFFIXES = frozenset(  # what is taken from a folder; a file that is named is always tried

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from pipeline.types import Listener, Outcome, Stage
+    from pipeline.protocols import Listener
+    from pipeline.types import Outcome, Stage
     from workers.batch import Request
 
 LINE_EVERY_S = 30.0  # how often a long stage says something where no bar can be drawn

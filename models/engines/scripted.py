@@ -24,7 +24,8 @@ from pipeline.types import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.types import Clip, Span, SpeechDetector, SpeechEngine, SpeechOptions
+    from pipeline.protocols import SpeechDetector, SpeechEngine
+    from pipeline.types import Clip, Span, SpeechOptions
 
 Script = Callable[[Window], tuple[Segment, ...]]
 Failure = tuple[int, Exception]  # the clip, counted from 0 over all calls, and what is raised at it
@@ -42,7 +43,7 @@ ENGLISH = LanguageGuess("en", 1.0)
 
 
 class ScriptedEngine:
-    """A `pipeline.types.SpeechEngine`.
+    """A `pipeline.protocols.SpeechEngine`.
 
     `script` is a function of the window, or texts: the n-th clip gets the n-th, over and over.
     Clips are taken `batch_size` at a time; with the batch that holds the failing clip, `failure` is
@@ -122,7 +123,7 @@ def spoken(window: Window, text: str) -> tuple[Segment, ...]:
 
 
 class ScriptedDetector:
-    """A `pipeline.types.SpeechDetector`: probability 1 where a frame touches a span, else 0."""
+    """A `pipeline.protocols.SpeechDetector`: probability 1 where a frame touches a span, else 0."""
 
     def __init__(self, spans: tuple[Span, ...], frame_samples: int = 512) -> None:
         self.frame_samples = frame_samples
@@ -152,7 +153,7 @@ class ScriptedDetector:
 
 
 class ScriptedEngines:
-    """A `pipeline.types.Engines` that lends the two it was given; `failure` is raised instead."""
+    """A `pipeline.protocols.Engines` that lends what it was given, or raises `failure`."""
 
     def __init__(
         self, engine: SpeechEngine, detector: SpeechDetector, failure: Exception | None = None

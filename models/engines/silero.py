@@ -26,7 +26,7 @@ _BATCH_SAMPLES = 512 * _FRAME_SAMPLES  # 16.4 s: larger batches are no faster
 
 
 class SileroDetector:
-    """A `pipeline.types.SpeechDetector`; keeps no state from one recording to the next.
+    """A `pipeline.protocols.SpeechDetector`; keeps no state from one recording to the next.
 
     Loads in 0.1 s. One thread hears about 1000 times faster than real time, in about 40 MB.
     """

@@ -53,7 +53,7 @@ class _Part:
 
 
 class WhisperTorch:
-    """A `pipeline.types.SpeechEngine`. The model is the same after every call as before it."""
+    """A `pipeline.protocols.SpeechEngine`. The model is the same after every call as before it."""
 
     def __init__(self, model: Whisper, description: EngineDescription, batch_size: int = 8) -> None:
         self.description = description

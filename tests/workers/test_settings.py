@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workers.settings import Settings, load
+from workers.settings import load
 
 
 def test_what_is_set_counts():
