@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from models import checkpoint, quantise
 from models.registry import WhisperSpec, find, languages_of
-from models.weights import is_path, locate
+from models.weights import Weights, is_path, locate
 from pipeline.errors import BadOption, OutOfMemory
 from pipeline.types import EngineDescription
 
@@ -42,6 +42,7 @@ class Pool:
         self._note = note
         self._detector: SpeechDetector | None = None
         self._speech: SpeechEngine | None = None
+        self._weights: tuple[str, Weights] | None = None  # under the name that they were asked by
         self._loaded: tuple[str, str] | None = None  # model and quantisation, as they were asked
 
     @contextmanager
@@ -55,33 +56,44 @@ class Pool:
                 self._detector = SileroDetector()
             yield self._detector
 
+    def prepare(self, options: SpeechOptions) -> Weights:
+        """Fetch the weights that the options need, before other work is put into a job.
+
+        Raises BadOption, ModelUnavailable, StorageFailed.
+        """
+        choose_device(self._options.device)
+        if not is_path(options.model):
+            _refuse_impossible(options, find(options.model))  # before anything is downloaded
+        if self._weights is None or self._weights[0] != options.model:
+            weights = locate(options.model, self._options.weights_dir, self._note)
+            self._weights = (options.model, weights)
+        return self._weights[1]
+
     @contextmanager
     def speech(self, options: SpeechOptions) -> Iterator[SpeechEngine]:
         """Whisper as the options want it.
 
         Raises BadOption, ModelUnavailable, StorageFailed, BadCheckpoint, OutOfMemory.
         """
-        if not is_path(options.model):
-            _refuse_impossible(options, find(options.model))  # before anything is downloaded
+        weights = self.prepare(options)
         with _memory(f"The model {options.model}, {self._options.batch_size} windows at once,"):
-            engine = self._speech_engine(options)
+            engine = self._speech_engine(options, weights)
             _refuse_impossible(options, engine.description)
             yield engine
 
-    def _speech_engine(self, options: SpeechOptions) -> SpeechEngine:
+    def _speech_engine(self, options: SpeechOptions, weights: Weights) -> SpeechEngine:
         wanted = (options.model, options.quantisation)
         if self._speech is None or self._loaded != wanted:
             self._speech = None  # make room first
-            self._speech = self._load(options)
+            self._speech = self._load(options, weights)
             self._loaded = wanted
         return self._speech
 
-    def _load(self, options: SpeechOptions) -> SpeechEngine:
+    def _load(self, options: SpeechOptions, weights: Weights) -> SpeechEngine:
         from models.engines.whisper_torch import WhisperTorch
 
         self._set_threads()
         device, device_reason = choose_device(self._options.device)
-        weights = locate(options.model, self._options.weights_dir, self._note)
         found = checkpoint.read(weights)
         name = found.name if found.spec is None else found.spec.name
         precision, precision_reason = quantise.resolve(options.quantisation, device, name)

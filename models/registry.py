@@ -58,6 +58,22 @@ def languages_of(n_vocab: int) -> tuple[str, ...]:
     return LANGUAGES[: n_vocab - 51_766]
 
 
+def language_code(name: str) -> str:
+    """The code of a language, given as such or by its English name. Raises BadOption."""
+    wanted = name.strip().lower()
+    if wanted in LANGUAGES:
+        return wanted
+    from whisper.tokenizer import TO_LANGUAGE_CODE
+
+    if wanted not in TO_LANGUAGE_CODE:
+        near = get_close_matches(wanted, TO_LANGUAGE_CODE) or ["en", "english", "de", "german"]
+        raise BadOption(
+            f'There is no language "{name}"; give a code or a name: {", ".join(near)} …'
+        )
+    code: str = TO_LANGUAGE_CODE[wanted]
+    return code
+
+
 def _row(name: str, shape: tuple[int, ...], n_vocab: int, parameters: int) -> WhisperSpec:
     n_mels, state, head, audio_layer, text_layer = shape
     dimensions = Dimensions(

@@ -158,14 +158,14 @@ def clean_command(everything: bool, **flags: Any) -> None:  # noqa: FBT001  - cl
 
 
 def _model(wanted: str | None, machine: MachineOptions, session: Session) -> str:
-    """The model's name. Its weights are fetched now, not after an hour of conversion."""
-    from models.weights import locate, resolve_default
+    """The model's name; what stands in for one that nobody gave is said."""
+    from models.weights import resolve_default
 
-    if wanted is None:
-        wanted, reason = resolve_default(machine.weights_dir)
-        session.say(f"model {wanted}: {reason}")
-    locate(wanted, machine.weights_dir, session.say)
-    return wanted
+    if wanted is not None:
+        return wanted
+    name, reason = resolve_default(machine.weights_dir)
+    session.say(f"model {name}: {reason}")
+    return name
 
 
 def _work_through(
@@ -184,7 +184,9 @@ def _work_through(
     from workers.progress import displayed
 
     options = PoolOptions(machine.weights_dir, machine.device, machine.batch_size, machine.threads)
-    machinery = Machinery(Store(session.settings.home), Pool(options, session.say), Tools())
+    pool = Pool(options, session.say)
+    pool.prepare(speech)  # now, not after an hour of conversion
+    machinery = Machinery(Store(session.settings.home), pool, Tools())
     shown, codes = session.display, []
     with displayed(session.console, quiet=shown.quiet, verbose=shown.verbose) as display:
         for request in requests:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from click import Choice, FloatRange, IntRange, option
 from click import Path as PathType
 
+from models.registry import language_code
 from pipeline.errors import BadOption
 from pipeline.naming import FIELDS, check_template
 from pipeline.types import (
@@ -109,7 +110,7 @@ output_options = _all(
     option("--overwrite", is_flag=True, help="Do finished files again; replace what is there."),
     option("--max-line-width", type=IntRange(8), default=LAYOUT.max_line_chars,
            show_default=True, help="Characters in a line."),
-    option("--max-line-count", type=IntRange(1), default=LAYOUT.max_lines, show_default=True,
+    option("--max-line-count", type=IntRange(1, 4), default=LAYOUT.max_lines, show_default=True,
            help="Lines in a cue."),
 )  # fmt: skip
 
@@ -130,11 +131,12 @@ display_options = _all(
 
 
 def speech_of(flags: dict[str, Any], model: str) -> SpeechOptions:
-    """What is to be heard. The model is not the flag's but what was made of it."""
+    """What is to be heard, with the model that was made of the flag. Raises BadOption."""
+    language: str | None = flags["language"]
     return SpeechOptions(
         model=model,
         quantisation=_quantisation(flags),
-        language=flags["language"],
+        language=language_code(language) if language else None,
         task=flags["task"],
         initial_prompt=flags["initial_prompt"],
         audio_stream=flags["audio_stream"],

@@ -156,8 +156,9 @@ class Lines:
         return _LineListener(self._console, display(request.path), self._now, self._verbose)
 
     def show(self, outcome: Outcome) -> None:
-        """One line."""
-        say(self._console, f"{display(outcome.source)}: {sentence(outcome)}")
+        """One line; a failure's reason names the file itself."""
+        name = "" if outcome.state == "failed" else f"{display(outcome.source)}: "
+        say(self._console, f"{name}{sentence(outcome)}")
 
 
 class _LineListener:

@@ -79,7 +79,7 @@ def test_plain_lines_are_few_and_a_long_stage_speaks_every_half_minute(console):
     shown = lines(console)
     assert shown[0] == "a.mp3: audio stream 1: English"
     assert [line.split()[2] for line in shown[1:-1]] == ["30%", "60%", "90%"]
-    assert shown[-1] == "a.mp3: failed: a.mp3: broken"
+    assert shown[-1] == "failed: a.mp3: broken"
 
 
 def test_a_traceback_is_only_for_those_who_ask(console):
