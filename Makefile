@@ -38,7 +38,7 @@ memory: tools $(READY)
 # The voices come from Debian's packages; models/demo/README.md tells more.
 demo-model: NEEDED := espeak-ng flite festival
 demo-model: tools $(READY)
-	$(PIP) install --quiet --editable '.[train]'
+	$(PIP) install --quiet --use-pep517 --editable '.[train]'
 	$(BIN)/python -m models.demo.training
 
 wheel: $(READY)
@@ -47,7 +47,7 @@ wheel: $(READY)
 $(READY): pyproject.toml
 	@echo "Making .venv and installing what pyproject.toml pins (some minutes the first time) …"
 	$(PYTHON) -m venv .venv
-	$(PIP) install --quiet --editable '.[dev]'
+	$(PIP) install --quiet --use-pep517 --editable '.[dev]'
 	@touch $@
 
 # System packages: installed with apt where that is allowed, named where it is not.

@@ -47,6 +47,13 @@ def is_path(model: str) -> bool:
     return model.endswith(".pt") or "/" in model or os.sep in model
 
 
+def canonical(model: str) -> str:
+    """The one name of a model: an alias's row, a file's absolute path. Raises BadOption."""
+    if is_path(model):
+        return os.path.abspath(os.path.expanduser(model))  # noqa: PTH100, PTH111  - never raise
+    return find(model).name
+
+
 def locate(
     model: str,
     weights_dir: Path,
@@ -60,7 +67,7 @@ def locate(
     Raises BadOption (no such model), ModelUnavailable, StorageFailed.
     """
     if is_path(model):
-        return _own_file(Path(model).expanduser())
+        return _own_file(Path(canonical(model)))
     spec = find(model)
     if spec.name == DEMO:
         return Weights(DEMO, None, spec)
@@ -90,8 +97,8 @@ def resolve_default(weights_dir: Path) -> tuple[str, str]:
 
 
 def _own_file(path: Path) -> Weights:
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "is not there"
+    if not os.path.isfile(path):  # noqa: PTH113  - unlike Path.is_file, it never raises
+        what = "is not a file" if os.path.lexists(path) else "is not there"
         raise ModelUnavailable(
             f"The checkpoint {path} {what}; give the path of an OpenAI Whisper .pt file, "
             "or the name of a model, such as --model small."

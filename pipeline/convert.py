@@ -6,13 +6,13 @@ clock, whole or not at all. Does not know: what the sound is for.
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import TYPE_CHECKING, cast
 
 from pipeline.audio import BYTES_PER_SAMPLE, open_audio
 from pipeline.errors import NoAudio, StorageFailed
 from pipeline.ffmpeg import Tools, failure, global_options, input_options, locator, run
+from pipeline.files import storage_errors, whole
 from pipeline.source import display
 from pipeline.types import SAMPLE_RATE_HZ, Audio, MediaInfo
 
@@ -40,23 +40,16 @@ def convert(
     that cannot be decoded are passed over. Raises NoAudio, StorageFailed, ToolMissing, ToolFailed.
     """
     _require_space(path, media, target)
-    partial = target.with_name(target.name + ".part")
-    try:
-        _create(partial)
-        _decode(path, media, partial, tools, on_progress)
-        duration_s = _measure(path, partial)
-        _publish(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(target) as part:
+        _decode(path, media, part, tools, on_progress)
+        duration_s = _measure(path, part)
     return Audio(target, duration_s, _shortfall(media, duration_s))
 
 
 def _require_space(path: Path, media: MediaInfo, target: Path) -> None:
     needed_bytes = int((media.duration_s or 0.0) * BYTES_PER_S)
-    try:
+    with storage_errors(target):
         free_bytes = shutil.disk_usage(target.parent).free
-    except OSError as error:
-        raise _storage_failed(target, error) from error
     if free_bytes < needed_bytes:
         raise StorageFailed(
             f"{display(path)} needs {needed_bytes / 1e6:,.0f} MB as plain sound, and "
@@ -64,22 +57,14 @@ def _require_space(path: Path, media: MediaInfo, target: Path) -> None:
         )
 
 
-def _create(partial: Path) -> None:
-    """Tell a folder that cannot be written apart from a file that cannot be read."""
-    try:
-        partial.touch()
-    except OSError as error:
-        raise _storage_failed(partial, error) from error
-
-
 def _decode(
     path: Path,
     media: MediaInfo,
-    partial: Path,
+    part: Path,
     tools: Tools,
     on_progress: Callable[[float], None],
 ) -> None:
-    command = _command(path, media, partial, tools)
+    command = _command(path, media, part, tools)
     done_s = 0.0
 
     def on_line(line: str) -> bool:
@@ -96,7 +81,7 @@ def _decode(
         raise failure(command, path, finished)
 
 
-def _command(path: Path, media: MediaInfo, partial: Path, tools: Tools) -> list[str]:
+def _command(path: Path, media: MediaInfo, part: Path, tools: Tools) -> list[str]:
     import ffmpeg
 
     source = ffmpeg.input("SOURCE", **input_options(tools.ffmpeg, tools.probe_s))
@@ -114,7 +99,7 @@ def _command(path: Path, media: MediaInfo, partial: Path, tools: Tools) -> list[
     extra = ("-nostdin", "-v", "error", "-progress", "pipe:1", "-nostats", *global_options())
     command = sound.overwrite_output().global_args(*extra).compile(cmd=tools.ffmpeg)
     # The names come in last: ffmpeg-python hashes its words as UTF-8, and names need not be that.
-    names = {"SOURCE": locator(path), "TARGET": locator(partial)}
+    names = {"SOURCE": locator(path), "TARGET": locator(part)}
     return [names.get(word, word) for word in cast("list[str]", command)]
 
 
@@ -143,10 +128,10 @@ def _progress_s(line: str) -> float | None:
     return int(value) / 1e6
 
 
-def _measure(path: Path, partial: Path) -> float:
-    if partial.stat().st_size == 0:
+def _measure(path: Path, part: Path) -> float:
+    if part.stat().st_size == 0:
         raise _no_audio(path)
-    with open_audio(partial) as audio:
+    with open_audio(part) as audio:
         if audio.n_samples == 0:
             raise _no_audio(path)
         return audio.duration_s
@@ -156,30 +141,6 @@ def _no_audio(path: Path) -> NoAudio:
     return NoAudio(
         f"{display(path)} has an audio track, but no sound could be read from it: "
         "check that the file plays and is not encrypted."
-    )
-
-
-def _publish(partial: Path, target: Path) -> None:
-    """Make it last before it gets its name: what exists is finished, after a power cut too."""
-    try:
-        _sync(partial)
-        partial.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise _storage_failed(target, error) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _storage_failed(path: Path, error: OSError) -> StorageFailed:
-    return StorageFailed(
-        f"{display(path)} cannot be written ({error.strerror}): check the disk and permissions."
     )
 
 

@@ -1,36 +1,80 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and locks.
 
 Goes in: a path and its content. Comes out: the file, on the disk. Does not know: what is in it.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.errors import StorageFailed
+from pipeline.errors import Busy, StorageFailed
 from pipeline.source import display
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import TextIO
+
+# Some network and FUSE file systems cannot flush a directory; there is nothing more to be done.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}
 
 
-def write_whole(target: Path, content: str) -> None:
-    """Write beside the target, flush to the disk, rename. Raises StorageFailed."""
+def write_whole(target: Path, content: str, *, replace: bool = True) -> None:
+    """Write a text file, whole. Without `replace`, a file that is there by now stays as it is.
+
+    Raises StorageFailed, and Busy when another process is writing it.
+    """
+    with whole(target, replace=replace) as part, storage_errors(target):
+        part.write_text(content, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def whole(target: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Lend a hidden path beside the target: what is written there gets the target's name.
+
+    That happens when the `with` ends well, after a flush to the disk. If it does not end well, what
+    was written is removed. Raises StorageFailed, and Busy when another process writes the same.
+    """
     part = part_of(target)
     with storage_errors(target):
+        lock = try_lock(part)
+    if lock is None:
+        raise Busy(f"{display(target)} is being written by another process: let it finish.")
+    with lock:
         try:
-            with part.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-            sync_folder(target.parent)
-        finally:
+            yield part
+            with storage_errors(target):
+                if replace or not target.exists():
+                    _publish(part, target)
+                else:
+                    part.unlink()
+        except BaseException:
             part.unlink(missing_ok=True)
+            raise
+
+
+def _publish(part: Path, target: Path) -> None:
+    _sync(part)
+    part.replace(target)
+    try:
+        _sync(target.parent)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+def _sync(path: Path) -> None:
+    """What was written survives a power cut; of a folder, its names."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def part_of(target: Path) -> Path:
@@ -39,24 +83,42 @@ def part_of(target: Path) -> Path:
     return target.with_name(f".{digest}.part")
 
 
+def try_lock(path: Path) -> TextIO | None:
+    """Hold the lock on a file, made if missing, until it is closed; None when another holds it.
+
+    Lock, then look again: the file may have been renamed or removed between the two.
+    """
+    while True:
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(file, path):
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def ensure_writable(folder: Path) -> None:
     """Make the folder and prove that files can be made in it. Raises StorageFailed."""
-    probe = folder / f".transcribe-{os.getpid()}.part"
+    trial = folder / f".transcribe-{os.getpid()}.part"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            probe.touch()
+            trial.touch()
         finally:
-            probe.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            trial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -65,7 +127,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
         raise StorageFailed(
-            f"cannot write {display(path)}: {why}; free some space, or choose another folder"
+            f"{display(path)} cannot be written ({error.strerror or error}): free some space, "
+            "allow writing, or choose another folder."
         ) from error

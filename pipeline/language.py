@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 QUESTIONS = 5  # windows to ask about: each costs one pass of the encoder
 
 
-def telling_windows(windows: tuple[Window, ...], count: int = QUESTIONS) -> tuple[Window, ...]:
+def windows_to_ask(windows: tuple[Window, ...], count: int = QUESTIONS) -> tuple[Window, ...]:
     """At most `count` windows, one from each equal share of the file: that with most speech."""
     count = min(count, len(windows))
     edges = [len(windows) * i // count for i in range(count + 1)] if count else []
     shares = [windows[low:high] for low, high in pairwise(edges)]
-    return tuple(max(share, key=speech_s) for share in shares)
-
-
-def speech_s(window: Window) -> float:
-    """How long somebody speaks in this window."""
-    return sum(span.end_s - span.start_s for span in window.spans)
+    return tuple(max(share, key=lambda window: window.speech_s) for share in shares)

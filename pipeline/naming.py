@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import BadOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pipeline.types import Format, Job
@@ -42,24 +42,33 @@ def check_template(template: str, formats: tuple[Format, ...]) -> None:
     except (ValueError, KeyError, IndexError, AttributeError) as error:
         known = ", ".join(f"{{{field}}}" for field in FIELDS)
         raise BadOption(
-            f"--name {template!r}: cannot be filled in; the fields are {known}"
+            f"--name {template!r}: cannot be filled in: the fields are {known}."
         ) from error
     if "/" in template or "\0" in template:
         raise BadOption(
-            f"--name {template!r}: a name has no slash; use --output-dir for the folder"
+            f"--name {template!r}: a name has no slash: give the folder by --output-dir."
         )
     if "stem" not in used:
-        raise BadOption(f"--name {template!r}: without {{stem}} all files would share one name")
+        raise BadOption(
+            f"--name {template!r}: without {{stem}} all files would share one name: add it."
+        )
     if len(formats) > 1 and "format" not in used:
-        raise BadOption(f"--name {template!r}: several formats need {{format}} in the name")
+        raise BadOption(
+            f"--name {template!r}: several formats would share one name: add {{format}}."
+        )
 
 
-def targets(job: Job, language: str, owner: Callable[[Path, Path], Path]) -> dict[Format, Path]:
-    """One path a format, all of them this job's own; `owner(path, source)` claims a path."""
+def targets(
+    job: Job, language: str, claim: Callable[[Iterable[Path], Path], bool]
+) -> dict[Format, Path]:
+    """One path a format, all of them this job's own.
+
+    `claim(paths, source)` takes paths for a source, unless one of them is another source's.
+    """
     source = job.source.path
     for stem in _stems(source):
         paths = {kind: _path(job, stem, language, kind) for kind in job.output.formats}
-        if all(owner(path, source) == source for path in paths.values()):
+        if claim(paths.values(), source):
             return paths
     raise AssertionError("a hash of the full path is unique")
 

@@ -17,18 +17,19 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeGuard, TypeVar
 
 from pipeline import codec
 from pipeline.errors import Busy
-from pipeline.files import storage_errors, write_whole
+from pipeline.files import storage_errors, try_lock, write_whole
 from pipeline.source import display
 from pipeline.types import Heard, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
+LAYOUT = 1  # of what a folder holds; raised when a noun changes, so that no old folder is misread
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Claim:
 
 def work_id(job: Job) -> str:
     """What is to be heard: the source and every option that can change the words."""
-    return _digest(codec.dumps((job.source, job.speech)))
+    return _digest(codec.dumps((LAYOUT, job.source, job.speech)))
 
 
 def output_id(job: Job) -> str:
@@ -147,27 +148,29 @@ class Store:
         path = self.home / "jobs" / work_id(job)
         with _locked(path) as held:
             if not held:
-                raise Busy(f"{display(job.source.path)}: another process is at work on it")
+                raise Busy(f"{display(job.source.path)} is in work elsewhere: let that finish.")
             folder = Folder(path)
             folder.once("job", Job, lambda: job)
             yield folder
 
-    def owner(self, target: Path, source: Path) -> Path:
-        """The source that an output path belongs to: this one, unless another was first.
+    def claim(self, targets: Iterable[Path], source: Path) -> bool:
+        """Take output paths for a source: all of them, or none if one is another source's.
 
-        A claim whose source is gone from the disk passes on.
+        The claim of a source that is gone from the disk passes on.
         """
-        file = self.home / "outputs" / _digest(codec.dumps(target))
-        with storage_errors(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with _open_lock(self.home / "outputs" / "lock") as lock:
+        folder = self.home / "outputs"
+        claims = {folder / _digest(codec.dumps(path)): Claim(path, source) for path in targets}
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                known = _read_claim(file)
-                if known and known.source != source and known.source.exists():
-                    return known.source
-                if known is None or known.source != source:
-                    write_whole(file, codec.dumps(Claim(target, source)))
-        return source
+                known = {file: _read_claim(file) for file in claims}
+                if any(_stands(claim) and claim.source != source for claim in known.values()):
+                    return False
+                for file, claim in claims.items():
+                    if known[file] != claim:
+                        write_whole(file, codec.dumps(claim))
+        return True
 
     def clean(self, *, everything: bool) -> int:
         """Remove the folders of jobs that are done or whose source is gone; gives the bytes freed.
@@ -180,6 +183,10 @@ class Store:
                 if held and (everything or not _can_continue(Folder(path))):
                     freed_bytes += sum(file.stat().st_size for file in path.iterdir())
                     shutil.rmtree(path)
+        for file in self.home.glob("outputs/*"):
+            claim = _read_claim(file)
+            if claim and not _stands(claim) and not os.path.exists(claim.target):  # noqa: PTH110
+                file.unlink(missing_ok=True)
         return freed_bytes
 
 
@@ -194,6 +201,12 @@ def _can_continue(folder: Folder) -> bool:
     return (now.st_size, now.st_mtime_ns) == (job.source.size_bytes, job.source.mtime_ns)
 
 
+def _stands(claim: Claim | None) -> TypeGuard[Claim]:
+    """Whether the source of a claim is still there."""
+    # unlike Path.exists, this never raises
+    return claim is not None and os.path.exists(claim.source)  # noqa: PTH110
+
+
 def _read_claim(file: Path) -> Claim | None:
     try:
         return codec.loads(file.read_bytes(), Claim)
@@ -203,34 +216,21 @@ def _read_claim(file: Path) -> Claim | None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the folder's lock could be had; it is made if missing.
+    """Whether the folder's lock could be had; the folder is made if missing."""
+    with storage_errors(folder):
+        lock = _lock(folder)
+    if lock is None:
+        yield False
+        return
+    with lock:
+        yield True
 
-    Lock, then look again: `clean` may have removed the folder between the two.
-    """
+
+def _lock(folder: Path) -> TextIO | None:
+    """The folder's lock; `clean` may remove the folder between its making and the lock's."""
     while True:
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock = _open_lock(folder / "lock")
-            except FileNotFoundError:
-                continue
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            if _is_same(lock.fileno(), folder / "lock"):
-                yield True
-                return
-
-
-def _open_lock(path: Path) -> TextIO:
-    return path.open("a")
-
-
-def _is_same(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return try_lock(folder / "lock")
+        except FileNotFoundError:
+            continue

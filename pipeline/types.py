@@ -40,9 +40,10 @@ class SpeechOptions:
     beam_size: int = 1  # 1: greedy; used at temperature 0 only
     best_of: int = 5  # samples drawn at temperatures above 0
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    compression_ratio_limit: float = 2.4  # above: too repetitive, try the next temperature
-    log_probability_limit: float = -1.0  # below: too unsure, try the next temperature
-    no_speech_limit: float = 0.6  # above, and unsure: nothing was said
+    # None: never
+    compression_ratio_limit: float | None = 2.4  # above: too repetitive, try the next temperature
+    log_probability_limit: float | None = -1.0  # below: too unsure, try the next temperature
+    no_speech_limit: float | None = 0.6  # above, and unsure: nothing was said
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,12 @@ class Window:
 
     start_s: float
     end_s: float
-    spans: tuple[Span, ...]  # inside the window, in order; never empty
+    spans: tuple[Span, ...]  # inside the window, in order
+
+    @property
+    def speech_s(self) -> float:
+        """How long somebody speaks in it."""
+        return sum(span.end_s - span.start_s for span in self.spans)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,7 +68,7 @@ def test_only_settings_reads_the_environment():
             assert "getenv" not in text, path
 
 
-@pytest.mark.parametrize("module", ["workers.cli", "pipeline.run", "models.pool"])
+@pytest.mark.parametrize("module", ["workers.cli", "pipeline.run", "models.pool", "models.demo"])
 def test_importing_a_module_loads_no_heavy_library(module):
     script = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
     loaded = subprocess.run(

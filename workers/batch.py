@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import NoSuchFile, TranscribeError
+from pipeline.errors import NoSuchFile, TranscribeError, Unreadable
 from pipeline.run import run
 from pipeline.source import display, take
 from pipeline.types import Job, Outcome
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.protocols import Engines, Listener
     from pipeline.store import Store
     from pipeline.types import OutputOptions, SpeechOptions
+    from workers.progress import Display
 
 WORST_FIRST = (1, 3, 2, 4)  # of pipeline.errors' exit codes
 MEDIA_SUFFIXES = frozenset(  # what is taken from a folder; a file that is named is always tried
@@ -63,7 +64,9 @@ def expand(paths: Iterable[Path], *, recursive: bool) -> Iterator[Request]:
     """
     seen: set[Path] = set()
     for path in paths:
-        requests = _inside(path) if recursive and path.is_dir() else [Request(path)]
+        # unlike Path.is_dir, this never raises, whatever was typed
+        is_folder = recursive and os.path.isdir(path)  # noqa: PTH112
+        requests = _inside(path) if is_folder else [Request(path)]
         for request in requests:
             if request.path.absolute() not in seen:
                 seen.add(request.path.absolute())
@@ -72,16 +75,37 @@ def expand(paths: Iterable[Path], *, recursive: bool) -> Iterator[Request]:
 
 def _inside(root: Path) -> Iterator[Request]:
     found = False
-    for folder, subfolders, names in os.walk(root):
+    closed: list[OSError] = []
+    for folder, subfolders, names in os.walk(root, onerror=closed.append):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
             if path.suffix.lower() in MEDIA_SUFFIXES and not name.startswith("."):
                 found = True
                 yield Request(path, root)
-    if not found:
-        problem = NoSuchFile(f"{display(root)}: no media files in this folder")
-        yield Request(root, problem=problem)
+    for error in closed:
+        path = Path(error.filename)
+        why = Unreadable(
+            f"{display(path)} cannot be searched ({error.strerror}): allow reading it."
+        )
+        yield Request(path, problem=why)
+    if not found and not closed:
+        why_not = NoSuchFile(f"{display(root)} holds no media files: check the folder.")
+        yield Request(root, problem=why_not)
+
+
+def outcomes(
+    requests: Iterable[Request],
+    speech: SpeechOptions,
+    output: OutputOptions,
+    machinery: Machinery,
+    shown: Display,
+) -> Iterator[Outcome]:
+    """Work on one file after the other, and show how each ended."""
+    for request in requests:
+        outcome = work_on(request, speech, output, machinery, shown.listen(request))
+        shown.show(outcome)
+        yield outcome
 
 
 def work_on(
@@ -101,7 +125,7 @@ def work_on(
         return _failed(request, error)
     except Exception as error:  # noqa: BLE001  - our bug in one file must not stop the others
         listener.note(traceback.format_exc())
-        reason = f"{display(request.path)}: internal error, please report it: {error!r}"
+        reason = f"{display(request.path)}: internal error, please report it ({error!r})."
         return _failed(request, TranscribeError(reason))
 
 
@@ -121,6 +145,11 @@ def _placed(output: OutputOptions, request: Request) -> OutputOptions:
         return output
     place = request.path.parent.relative_to(request.root)
     return replace(output, output_dir=output.output_dir / place)
+
+
+def any_is_there(requests: Iterable[Request]) -> bool:
+    """Whether there is anything to work on, so that a typo fetches no weights."""
+    return any(os.path.isfile(request.path) for request in requests)  # noqa: PTH113  - never raises
 
 
 def worst(codes: Iterable[int]) -> int:

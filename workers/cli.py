@@ -20,7 +20,6 @@ from pipeline.version import __version__
 from workers import settings as environment
 from workers.options import (
     DisplayOptions,
-    MachineOptions,
     display_of,
     display_options,
     machine_of,
@@ -33,10 +32,11 @@ from workers.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from rich.console import Console
 
+    from models.pool import PoolOptions
     from workers.batch import Request
     from workers.settings import Settings
 
@@ -110,10 +110,10 @@ def run_command(files: tuple[Path, ...], **flags: Any) -> None:
 
         machine, output = machine_of(flags, session.settings), output_of(flags)
         model = _model(flags["model"] or session.settings.model, machine, session)
-        requests = expand(files, recursive=flags["recursive"])
+        requests = tuple(expand(files, recursive=flags["recursive"]))
         return _work_through(requests, speech_of(flags, model), output, machine, session)
 
-    _guarded(work, flags)
+    _guarded(work, flags, "Nothing is lost: the same command goes on from here.")
 
 
 @main.command("demo")
@@ -132,13 +132,13 @@ def demo_command(**flags: Any) -> None:
         machine = machine_of(flags, session.settings)
         with tempfile.TemporaryDirectory() as home:  # so that it is worked on every time
             fresh = replace(session, settings=replace(session.settings, home=Path(home)))
-            code = _work_through([Request(EPISODE)], speech, output, machine, fresh)
+            code = _work_through((Request(EPISODE),), speech, output, machine, fresh)
         if code == 0:
             srt = (folder / f"{EPISODE.stem}.en.srt").read_text(encoding="utf-8")
             session.say("\n" + "\n\n".join(srt.split("\n\n")[:FIRST_CUES]) + "\n\n…")
         return code
 
-    _guarded(work, flags)
+    _guarded(work, flags, "The demo begins anew next time.")
 
 
 @main.command("clean")
@@ -154,58 +154,57 @@ def clean_command(everything: bool, **flags: Any) -> None:  # noqa: FBT001  - cl
         session.say(f"{freed_bytes / 1e6:.1f} MB freed")
         return 0
 
-    _guarded(work, flags)
+    _guarded(work, flags, "The rest is still there.")
 
 
-def _model(wanted: str | None, machine: MachineOptions, session: Session) -> str:
-    """The model's name; what stands in for one that nobody gave is said."""
-    from models.weights import resolve_default
+def _model(wanted: str | None, machine: PoolOptions, session: Session) -> str:
+    """The model under the one name that it is known by; what stands in for none is said."""
+    from models.weights import canonical, resolve_default
 
     if wanted is not None:
-        return wanted
+        return canonical(wanted)
     name, reason = resolve_default(machine.weights_dir)
     session.say(f"model {name}: {reason}")
     return name
 
 
 def _work_through(
-    requests: Iterable[Request],
+    requests: tuple[Request, ...],
     speech: SpeechOptions,
     output: OutputOptions,
-    machine: MachineOptions,
+    machine: PoolOptions,
     session: Session,
 ) -> int:
     """Work on one file after the other; the exit code tells the worst."""
-    from models.pool import Pool, PoolOptions
+    from models.pool import Pool
     from pipeline.codec import dumps
     from pipeline.ffmpeg import Tools
     from pipeline.store import Store
-    from workers.batch import Machinery, work_on, worst
+    from workers.batch import Machinery, any_is_there, outcomes, worst
     from workers.progress import displayed
 
-    options = PoolOptions(machine.weights_dir, machine.device, machine.batch_size, machine.threads)
-    pool = Pool(options, session.say)
-    pool.prepare(speech)  # now, not after an hour of conversion
+    pool = Pool(machine, session.say)
+    if any_is_there(requests):
+        pool.prepare(speech)  # now, not after an hour of conversion
     machinery = Machinery(Store(session.settings.home), pool, Tools())
-    shown, codes = session.display, []
-    with displayed(session.console, quiet=shown.quiet, verbose=shown.verbose) as display:
-        for request in requests:
-            outcome = work_on(request, speech, output, machinery, display.listen(request))
-            display.show(outcome)
-            if shown.as_json:
+    codes = []
+    with displayed(session.console, session.display) as shown:
+        for outcome in outcomes(requests, speech, output, machinery, shown):
+            if session.display.as_json:
                 click.echo(dumps(outcome))
             codes.append(outcome.exit_code)
     return worst(codes)
 
 
-def _guarded(work: Callable[[Session], int], flags: dict[str, Any]) -> None:
+def _guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str) -> None:
     """Run, and end with the right code: no traceback for what can happen."""
     from rich.console import Console
 
     from workers.progress import say
 
     display = display_of(flags)
-    session = Session(environment.load(), display, Console(stderr=display.as_json))
+    on_stderr = display.as_json or display.quiet
+    session = Session(environment.load(), display, Console(stderr=on_stderr))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = work(session)
@@ -213,7 +212,7 @@ def _guarded(work: Callable[[Session], int], flags: dict[str, Any]) -> None:
         say(Console(stderr=True), str(error), "red")
         code = error.exit_code
     except KeyboardInterrupt:
-        say(Console(stderr=True), "Stopped. Nothing is lost: the same command goes on from here.")
+        say(Console(stderr=True), f"Stopped. {stopped}")
         code = INTERRUPTED
     sys.exit(code)
 

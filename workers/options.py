@@ -6,13 +6,17 @@ The flags of openai-whisper's own command work here too (`--output_dir`, `--beam
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from click import Choice, FloatRange, IntRange, option
+from click import Choice, Context, FloatRange, IntRange, Parameter, ParamType, option
 from click import Path as PathType
 
+from models.pool import PoolOptions
 from models.registry import language_code
 from pipeline.errors import BadOption
 from pipeline.naming import FIELDS, check_template
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     Command = Callable[..., Any]
 
 SPEECH, OUTPUT, LAYOUT = SpeechOptions(), OutputOptions(), LayoutOptions()  # the defaults
+MACHINE = PoolOptions(weights_dir=Path())
 FORMATS: tuple[Format, ...] = get_args(Format)
 FolderPath = PathType(path_type=Path)
 
@@ -44,16 +49,6 @@ class DisplayOptions:
     quiet: bool
     verbose: bool
     as_json: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MachineOptions:
-    """How the machine is used; nothing here changes a word."""
-
-    device: str
-    batch_size: int
-    threads: int | None
-    weights_dir: Path
 
 
 def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -68,6 +63,21 @@ def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]
 def whisper_spelling(token: str) -> str:
     """`--output_dir` is `--output-dir`: fingers know openai-whisper's own command."""
     return token.replace("_", "-")
+
+
+class NumberOrNone(ParamType[float | None]):
+    """A finite number, or None as openai-whisper's command writes it: never."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> float | None:
+        """Give the number; None stays None."""
+        if str(value).lower() == "none":
+            return None
+        with suppress(ValueError):
+            if isfinite(number := float(value)):
+                return number
+        return self.fail(f"{value!r} is neither a number nor None", param, ctx)
 
 
 speech_options = _all(
@@ -88,13 +98,13 @@ speech_options = _all(
            help="Samples at temperatures above 0."),
     option("--temperature", type=FloatRange(0, 1), default=0.0, show_default=True,
            help="The first temperature to try."),
-    option("--temperature-increment-on-fallback", type=FloatRange(0, 1), default=0.2,
-           show_default=True, help="Added after a bad result, up to 1; 0: no second try."),
-    option("--compression-ratio-threshold", type=float, default=SPEECH.compression_ratio_limit,
-           show_default=True, help="A result above it is too repetitive."),
-    option("--logprob-threshold", type=float, default=SPEECH.log_probability_limit,
+    option("--temperature-increment-on-fallback", type=NumberOrNone(), default=0.2,
+           show_default=True, help="Added after a bad result, up to 1; None: no second try."),
+    option("--compression-ratio-threshold", type=NumberOrNone(),
+           default=SPEECH.compression_ratio_limit, show_default=True, help="A result above it is too repetitive."),
+    option("--logprob-threshold", type=NumberOrNone(), default=SPEECH.log_probability_limit,
            show_default=True, help="A result below it is too unsure."),
-    option("--no-speech-threshold", type=float, default=SPEECH.no_speech_limit,
+    option("--no-speech-threshold", type=NumberOrNone(), default=SPEECH.no_speech_limit,
            show_default=True, help="An unsure result above it is silence."),
     option("--fp16", type=bool, hidden=True),  # False: float32, as in openai-whisper's command
     option("--condition-on-previous-text", type=bool, hidden=True),
@@ -115,9 +125,9 @@ output_options = _all(
 )  # fmt: skip
 
 machine_options = _all(
-    option("--device", default="auto", show_default=True, metavar="NAME",
+    option("--device", default=MACHINE.device, show_default=True, metavar="NAME",
            help="cpu, cuda, cuda:1."),
-    option("--batch-size", type=IntRange(1), default=8, show_default=True,
+    option("--batch-size", type=IntRange(1), default=MACHINE.batch_size, show_default=True,
            help="Windows that are decoded together."),
     option("--threads", type=IntRange(1), help="Of the CPU; else torch decides."),
     option("--model-dir", type=FolderPath, metavar="DIR", help="Where weights are kept."),
@@ -154,15 +164,15 @@ def _quantisation(flags: dict[str, Any]) -> Quantisation:
     if flags["condition_on_previous_text"]:
         raise BadOption(
             "--condition_on_previous_text True: every window is heard on its own here, so that one "
-            "mistake cannot spoil the rest; leave the flag out"
+            "mistake cannot spoil the rest: leave the flag out."
         )
     wanted: Quantisation = flags["quantisation"]
     return "float32" if wanted == "auto" and flags["fp16"] is False else wanted
 
 
-def temperatures(first: float, step: float) -> tuple[float, ...]:
+def temperatures(first: float, step: float | None) -> tuple[float, ...]:
     """0.0, 0.2 → 0.0, 0.2, 0.4, 0.6, 0.8, 1.0."""
-    if step <= 0:
+    if step is None or step <= 0:
         return (first,)
     count = int((1.0 - first) / step + 1e-9) + 1
     return tuple(round(first + step * i, 6) for i in range(count))
@@ -174,8 +184,8 @@ def output_of(flags: dict[str, Any]) -> OutputOptions:
     formats = FORMATS if "all" in flags["formats"] else tuple(dict.fromkeys(wanted))
     check_template(flags["name"], formats)
     folder: Path | None = flags["output_dir"]
-    if folder and folder.exists() and not folder.is_dir():
-        raise BadOption(f"--output-dir {folder}: this is a file, not a folder")
+    if folder and os.path.isfile(folder):  # noqa: PTH113  - it never raises
+        raise BadOption(f"--output-dir {folder}: this is a file: give a folder.")
     return OutputOptions(
         formats=formats,
         output_dir=folder.absolute() if folder else None,
@@ -187,13 +197,13 @@ def output_of(flags: dict[str, Any]) -> OutputOptions:
     )
 
 
-def machine_of(flags: dict[str, Any], settings: Settings) -> MachineOptions:
+def machine_of(flags: dict[str, Any], settings: Settings) -> PoolOptions:
     """How the machine is to be used."""
-    return MachineOptions(
+    return PoolOptions(
+        weights_dir=flags["model_dir"] or settings.weights_dir,
         device=flags["device"],
         batch_size=flags["batch_size"],
         threads=flags["threads"],
-        weights_dir=flags["model_dir"] or settings.weights_dir,
     )
 
 

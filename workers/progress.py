@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.protocols import Listener
     from pipeline.types import Outcome, Stage
     from workers.batch import Request
+    from workers.options import DisplayOptions
 
 LINE_EVERY_S = 30.0  # how often a long stage says something where no bar can be drawn
 STYLES = {"done": "green", "skipped": "yellow", "failed": "red"}
@@ -39,9 +40,9 @@ class Display(Protocol):
 
 
 @contextmanager
-def displayed(console: Console, *, quiet: bool, verbose: bool) -> Iterator[Display]:
+def displayed(console: Console, options: DisplayOptions) -> Iterator[Display]:
     """The display that fits the console and the flags."""
-    if quiet:
+    if options.quiet:
         yield Silence(console)
     elif console.is_terminal:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -52,9 +53,9 @@ def displayed(console: Console, *, quiet: bool, verbose: bool) -> Iterator[Displ
             TextColumn("{task.fields[pace]}"),
         )
         with Progress(*columns, console=console, transient=True) as progress:
-            yield Bars(progress, verbose=verbose)
+            yield Bars(progress, verbose=options.verbose)
     else:
-        yield Lines(console, time.monotonic, verbose=verbose)
+        yield Lines(console, time.monotonic, verbose=options.verbose)
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
@@ -90,7 +91,7 @@ class Pace:
         self._first_s: float | None = None  # a continued stage does not begin at 0
 
     def text(self, done_s: float) -> str:
-        """Such as " 43 %  38x  0:12 left", as far as it is known."""
+        """Such as " 43%  38x  0:12 left", as far as it is known."""
         if self._first_s is None:
             self._first_s = done_s
         elapsed_s = self._now() - self._began_s

@@ -1,9 +1,9 @@
 """The compact form of a checkpoint whose vocabulary is mostly unused.
 
-In: ``{"dims", "model_state_dict"}`` as in OpenAI's ``.pt`` files. Out: a dict of the same tensors,
-in which the token embedding is stored as its distinct rows, their row numbers and the one row that
-all other tokens share; and back again, bit for bit. Does not know: what the tensors mean, or who
-made them.
+Goes in: `{"dims", "model_state_dict"}` as in OpenAI's `.pt` files. Comes out: a dict of the same
+tensors, in which the token embedding is stored as its distinct rows, their row numbers and the one
+row that all other tokens share; and back again, bit for bit. Does not know: what the tensors mean,
+or who made them.
 
     python -m models.demo.compact demo.pt full.pt    # a file that whisper.load_model() loads
 """

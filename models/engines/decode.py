@@ -1,6 +1,6 @@
 """From sound to tokens: whisper's own decoding, many clips at once.
 
-In: clips and a Whisper model. Out: one `whisper.decoding.DecodingResult` for each clip.
+Goes in: clips and a Whisper model. Comes out: one `whisper.decoding.DecodingResult` for each clip.
 Does not know: segments, words, or the clips that come before and after.
 """
 
@@ -110,16 +110,28 @@ def _seeded(clip: Clip, features: Tensor) -> Iterator[None]:
 
 def is_failure(result: DecodingResult, options: SpeechOptions) -> bool:
     """Whether the text is too repetitive or too unsure, and the window not plainly silent."""
-    too_repetitive = result.compression_ratio > options.compression_ratio_limit
-    too_unsure = result.avg_logprob < options.log_probability_limit
-    silent = too_unsure and result.no_speech_prob > options.no_speech_limit
-    return (too_repetitive or too_unsure) and not silent
+    too_unsure = _below(result.avg_logprob, options.log_probability_limit)
+    silent = too_unsure and _above(result.no_speech_prob, options.no_speech_limit)
+    return (is_repetitive(result, options) or too_unsure) and not silent
+
+
+def is_repetitive(result: DecodingResult, options: SpeechOptions) -> bool:
+    """Whether the text says the same over and over."""
+    return _above(result.compression_ratio, options.compression_ratio_limit)
 
 
 def is_silence(result: DecodingResult, options: SpeechOptions) -> bool:
     """Whether nothing was said, so that the text is to be thrown away."""
-    sure = result.avg_logprob > options.log_probability_limit
-    return result.no_speech_prob > options.no_speech_limit and not sure
+    sure = _above(result.avg_logprob, options.log_probability_limit)
+    return _above(result.no_speech_prob, options.no_speech_limit) and not sure
+
+
+def _above(value: float, limit: float | None) -> bool:
+    return limit is not None and value > limit
+
+
+def _below(value: float, limit: float | None) -> bool:
+    return limit is not None and value < limit
 
 
 def encode(model: Whisper, clips: Sequence[Clip]) -> Tensor:

@@ -1,7 +1,7 @@
 """From tokens to segments, and to what has to be heard again.
 
-In: the tokens of one window, as whisper decoded them. Out: segments in media time, and the parts
-of the window whose speech they do not cover. Does not know: models, tensors, batches.
+Goes in: the tokens of one window, as whisper decoded them. Comes out: segments in media time, and
+the parts of the window whose speech they do not cover. Does not know: models, tensors, batches.
 
 The rules are those of `whisper.transcribe`, with two differences. A text without a second timestamp
 starts at its first one (there: at the window's start) and lasts to the window's end. And a window
@@ -92,8 +92,7 @@ def _unheard(window: Window, found: Cut) -> tuple[Window, ...]:
         return _halves(window) if found.unfinished else ()
     resume_s = window.start_s + max(found.pieces[-1].end_s, ADVANCE_S)
     rest = part_of(window, resume_s, window.end_s)
-    missed_s = sum(span.end_s - span.start_s for span in rest.spans)
-    return (rest,) if missed_s >= (MISSED_OPEN_S if found.unfinished else MISSED_S) else ()
+    return (rest,) if rest.speech_s >= (MISSED_OPEN_S if found.unfinished else MISSED_S) else ()
 
 
 def _halves(window: Window) -> tuple[Window, ...]:

@@ -1,7 +1,7 @@
 """Whisper on torch, many windows at once.
 
-In: clips, of one file or of several. Out: the segments of each, in order. Does not know: where the
-model came from, files, or what the segments are for.
+Goes in: clips, of one file or of several. Comes out: the segments of each, in order.
+Does not know: where the model came from, files, or what the segments are for.
 
     clips ─► batch ─► encode ─► decode, with whisper's fall-back ─► cut ─► words ─► segments
                ▲                                                     │
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from models.engines.decode import decode_batch, encode, is_silence, quiet
+from models.engines.decode import decode_batch, encode, is_repetitive, is_silence, quiet
 from models.engines.segments import build, cut, part_of, settle
 from models.engines.words import align
 from pipeline.types import SAMPLE_RATE_HZ, Clip, Heard, LanguageGuess
@@ -61,9 +61,9 @@ class WhisperTorch:
         self._batch_size = batch_size
 
     def detect_language(self, clips: Iterable[Clip]) -> LanguageGuess:
-        """Mean language probabilities over the clips (at least one)."""
+        """Mean probabilities over the clips (at least one); a model of English is not asked."""
         if not self._model.is_multilingual:
-            return LanguageGuess("en", 1.0)
+            return LanguageGuess("en", None)
         source = iter(clips)
         rows: list[dict[str, float]] = []
         while batch := list(islice(source, self._batch_size)):
@@ -124,7 +124,6 @@ def _read(
     if is_silence(result, options):
         return (), ()
     tokenizer = _tokenizer(model, result.language, options.task)
-    repetitive = result.compression_ratio > options.compression_ratio_limit
     # decoding stops after half of the text context, a little earlier with a long prompt
     full = len(result.tokens) >= model.dims.n_text_ctx // 2 - 2
     duration_s = len(clip.samples) / SAMPLE_RATE_HZ
@@ -133,7 +132,7 @@ def _read(
         timestamp_begin=tokenizer.timestamp_begin,
         eot=tokenizer.eot,
         duration_s=duration_s,
-        truncated=full and not repetitive,
+        truncated=full and not is_repetitive(result, options),
     )
     pieces, rest = settle(clip.window, found, may_continue=may_continue)
     texts = [tokenizer.decode(list(piece.tokens)) for piece in pieces]

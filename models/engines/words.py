@@ -1,7 +1,7 @@
 """Word times by whisper's own alignment: cross-attention and dynamic time warping.
 
-In: the encoded sound of one window and its pieces of text. Out: the words of each piece, timed from
-the window's start. Does not know: media time, segments, batches.
+Goes in: the encoded sound of one window and its pieces of text. Comes out: the words of each piece,
+timed from the window's start. Does not know: media time, segments, batches.
 """
 
 from __future__ import annotations
@@ -32,10 +32,8 @@ def align(
     """The words of each piece, with whisper's rules for punctuation and overlong words.
 
     `features` (n_audio_ctx, n_audio_state) is the encoded window. A piece whose words cannot be
-    told has none: where a word was joined across two pieces, or the whole alignment failed, which
-    happens when attention layers were replaced by ones that do not show their weights.
+    told has none: where a word was joined across two pieces, or whisper could not align the tokens.
     """
-    import torch
     from whisper.timing import add_word_timestamps
 
     segments: list[dict[str, Any]] = [
@@ -51,9 +49,7 @@ def align(
             num_frames=max(2, round(duration_s * FRAMES_PER_S)),
             last_speech_timestamp=0.0,
         )
-    except torch.OutOfMemoryError:
-        raise
-    except (IndexError, RuntimeError, TypeError, ValueError):
+    except (IndexError, ValueError):
         return tuple(() for _ in pieces)
     return tuple(
         _words(segment["words"], tokenizer.decode(list(piece.tokens)))

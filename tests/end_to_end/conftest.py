@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "workers.cli")
 
 
@@ -38,7 +39,7 @@ class Program:
 
     def environment(self, **changes):
         ours = {"TRANSCRIBE_HOME": str(self.home), "TRANSCRIBE_WEIGHTS": str(self.home / "w")}
-        return {**os.environ, **ours, "PYTHONPATH": str(Path.cwd()), "NO_COLOR": "1", **changes}
+        return {**os.environ, **ours, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **changes}
 
     def run(self, *arguments, within=(), **environment):
         """Start it, wait for its end. `within` is a command that it runs inside of."""
@@ -64,6 +65,11 @@ class Program:
             stdin=subprocess.DEVNULL,
             text=True,
         )
+
+
+@pytest.fixture(scope="session")
+def new_program():
+    return Program
 
 
 @pytest.fixture

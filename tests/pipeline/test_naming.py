@@ -18,8 +18,22 @@ def job(path="/m/talk.mp4", **output):
     return Job(Source(Path(path), 1, 1), SpeechOptions(model="small"), OutputOptions(**output))
 
 
-def mine(_target, source):
-    return source
+def mine(_targets, _source):
+    return True
+
+
+class Claims:
+    """Whose path is whose, without a disk."""
+
+    def __init__(self, owners=()):
+        self.owners = dict(owners)
+
+    def __call__(self, targets, source):
+        targets = tuple(targets)
+        if any(self.owners.get(target, source) != source for target in targets):
+            return False
+        self.owners.update(dict.fromkeys(targets, source))
+        return True
 
 
 def test_subtitles_lie_beside_the_media_and_name_their_language():
@@ -45,15 +59,21 @@ def test_a_translation_is_english_whatever_was_spoken():
 
 
 def test_the_second_of_two_media_with_one_stem_gets_its_whole_name():
-    owners = {Path("/m/talk.en.srt"): Path("/m/talk.mp3")}
-    named = targets(job(), "en", owners.setdefault)
-    assert named["srt"] == Path("/m/talk.mp4.en.srt")
+    claims = Claims({Path("/m/talk.en.srt"): Path("/m/talk.mp3")})
+    assert targets(job(), "en", claims) == {"srt": Path("/m/talk.mp4.en.srt")}
+
+
+def test_formats_share_one_stem_even_if_only_one_of_them_is_taken():
+    claims = Claims({Path("/m/talk.en.json"): Path("/m/talk.mp3")})
+    named = targets(job(formats=("srt", "json")), "en", claims)
+    assert [path.name for path in named.values()] == ["talk.mp4.en.srt", "talk.mp4.en.json"]
+    assert Path("/m/talk.en.srt") not in claims.owners
 
 
 def test_the_same_name_from_two_folders_into_one_gets_a_hash():
-    owners: dict[Path, Path] = {}
+    claims = Claims()
     names = [
-        targets(job(path, output_dir=Path("/out")), "en", owners.setdefault)["srt"].name
+        targets(job(path, output_dir=Path("/out")), "en", claims)["srt"].name
         for path in ("/a/talk.mp4", "/b/talk.mp4", "/c/talk.mp4")
     ]
     assert names[:2] == ["talk.en.srt", "talk.mp4.en.srt"]
@@ -81,7 +101,7 @@ def test_two_long_names_that_differ_at_the_end_stay_different():
         ("{stem}{0}", "fields are"),
         ("subs/{stem}.srt", "no slash"),
         ("{language}.srt", "share one name"),
-        ("{stem}.srt", "need {format}"),
+        ("{stem}.srt", "add {format}"),
     ],
 )
 def test_a_template_that_cannot_work_is_refused_at_once(template, why):

@@ -57,8 +57,8 @@ class Studio:
     def run(self, speech=None, output=None, failure=None):
         self.ear = Ear()
         job = Job(take(self.media), speech or SpeechOptions(), output or OutputOptions())
-        engines = ScriptedEngines(self.engine, ScriptedDetector(self.spans), failure)
-        return run(job, self.store, engines, Tools(), self.ear)
+        self.engines = ScriptedEngines(self.engine, ScriptedDetector(self.spans), failure)
+        return run(job, self.store, self.engines, Tools(), self.ear)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class TestDoneBefore:
         studio.run()
         outcome = studio.run()
         assert outcome.state == "skipped"
-        assert "talk.en.srt exists; --overwrite makes it again" in outcome.reason
+        assert "talk.en.srt exists: --overwrite makes it again." in outcome.reason
         assert studio.ear.stages == []
 
     def test_overwrite_does_it_all_again(self, studio):
@@ -114,10 +114,9 @@ class TestDoneBefore:
 
     def test_another_format_needs_no_listening(self, studio):
         studio.run()
-        heard = len(studio.engine.asked)
         outcome = studio.run(output=OutputOptions(formats=("txt",)))
         assert outcome.outputs[0].read_text().split() == ["One.", "Two.", "Three.", "Four."]
-        assert len(studio.engine.asked) == heard
+        assert studio.engines.lent == []
         assert "convert" not in studio.ear.stages
 
     def test_an_output_deleted_by_hand_is_made_again(self, studio):
@@ -197,6 +196,14 @@ class TestInterrupted:
         with pytest.raises(StorageFailed):
             studio.run(output=OutputOptions(output_dir=tmp_path / "file" / "out"))
         assert studio.ear.stages == []
+
+    def test_a_home_that_was_moved_is_no_obstacle(self, studio):
+        studio.engine = ScriptedEngine(failure=(1, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            studio.run()
+        studio.store = Store(studio.store.home.rename(studio.store.home.with_name("moved")))
+        studio.engine = ScriptedEngine()
+        assert studio.run().state == "done"
 
 
 class TestSilence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from workers.batch import expand, worst
@@ -31,6 +33,10 @@ def test_a_file_that_is_named_is_always_tried_and_only_once(tree):
 
 def test_without_recursive_a_folder_is_passed_on_to_be_refused(tree):
     assert found([tree], recursive=False) == [tree.name]
+
+
+def test_a_name_that_no_file_can_have_is_passed_on_too():
+    assert found([Path("x" * 300)], recursive=True) == ["x" * 300]
 
 
 def test_a_folder_without_media_is_a_problem_of_its_own(tmp_path):

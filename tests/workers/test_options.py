@@ -104,8 +104,23 @@ def test_what_cannot_be_done_is_said_before_any_work():
         options_of("--condition_on_previous_text", "True")
     with pytest.raises(BadOption, match="fields are"):
         options_of("--name", "{title}")
-    with pytest.raises(BadOption, match="not a folder"):
+    with pytest.raises(BadOption, match="is a file"):
         options_of("--output-dir", __file__)
+
+
+def test_limits_are_finite_numbers_or_none():
+    speech, _ = options_of("--logprob_threshold", "None", "--no_speech_threshold", "none")
+    assert (speech.log_probability_limit, speech.no_speech_limit) == (None, None)
+    speech, _ = options_of("--temperature_increment_on_fallback", "None")
+    assert speech.temperatures == (0.0,)
+    with pytest.raises(click.BadParameter, match="neither a number nor None"):
+        options_of("--logprob-threshold", "nan")
+
+
+def test_a_language_goes_by_its_code_or_its_name():
+    assert options_of("-l", "DE")[0].language == options_of("-l", "German")[0].language == "de"
+    with pytest.raises(BadOption, match="no language"):
+        options_of("-l", "Klingon")
 
 
 def test_temperatures_climb_to_one():

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipeline.types import Outcome
 from workers.batch import Request
+from workers.options import DisplayOptions
 from workers.progress import Lines, Pace, Silence, clock, displayed, sentence
 
 
@@ -101,7 +102,7 @@ def test_silence_tells_failures_only(console):
 
 def test_on_a_terminal_lasting_lines_stand_above_a_bar():
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    with displayed(console, quiet=False, verbose=False) as display:
+    with displayed(console, DisplayOptions(quiet=False, verbose=False, as_json=False)) as display:
         listener = display.listen(Request(Path("a [red].mp3")))
         listener.stage("transcribe", 10.0)
         listener.progress(5.0)
