@@ -1,7 +1,7 @@
 """The demo model: a tiny Whisper of our own, and recordings that it can transcribe.
 
 Goes in: nothing but the files beside this one. Comes out: their paths, the true text and times of
-the recordings, and a checkpoint in the form that `torch.load` gives for one of OpenAI's `.pt` files.
+the recordings, and a checkpoint in the form that `torch.load` gives for one of OpenAI's files.
 Does not know: engines, windows or jobs. It is never chosen silently; see README.md for what it is,
 and `training` for how it was made.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -143,25 +142,6 @@ def test_a_track_that_is_not_there_is_answered_with_those_that_are(dubbed, look,
     words = rf"no audio track {number}: there is 0 \(de, mp2\), 1 \(en, mp2\).*3 \(no language"
     with pytest.raises(BadOption, match=words):
         look(dubbed, None, number)
-
-
-@pytest.mark.parametrize(
-    ("tag", "code"),
-    [
-        *[("ger", "de"), ("deu", "de"), ("de-CH", "de"), ("DE_at", "de"), ("chi", "zh")],
-        *[("zho", "zh"), ("cmn-Hans", "zh"), ("nob", "no"), ("nno", "nn"), ("jw", "jv")],
-        *[("haw", "haw"), ("yue", "yue"), ("und", None), ("mul", None), (" ", None)],
-    ],
-)
-def test_language_tags_become_two_letters_where_there_are_two(tag, code):
-    assert module._language(tag) == code
-
-
-def test_the_language_table_is_whole():
-    twos = set(module._LANGUAGES.values())
-    assert len(module._TERMINOLOGICAL.split()) == 184
-    assert len(module._BIBLIOGRAPHIC.split()) == 20
-    assert all(re.fullmatch("[a-z]{2}", two) for two in twos)
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────
