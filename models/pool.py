@@ -61,7 +61,8 @@ class Pool:
 
         Raises BadOption, ModelUnavailable, StorageFailed.
         """
-        choose_device(self._options.device)
+        if self._options.device not in ("auto", "cpu"):
+            choose_device(self._options.device)
         if not is_path(options.model):
             _refuse_impossible(options, find(options.model))  # before anything is downloaded
         if self._weights is None or self._weights[0] != options.model:
@@ -100,6 +101,7 @@ class Pool:
         model = checkpoint.build(found, precision, device)
         reason = f"{precision} on {device}: {device_reason}, {precision_reason}"
         languages, can_translate = _abilities(found.spec, found.dims.n_vocab)
+        self._note(f"{weights.name}: {reason}")
         description = EngineDescription(
             weights.name, precision, device, languages, can_translate, reason
         )

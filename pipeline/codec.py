@@ -41,5 +41,5 @@ def loads(text: str | bytes, kind: type[T]) -> T:
     try:
         plain: Any = json.loads(text)
         return _converter().structure(plain, kind)
-    except (BaseValidationError, TypeError, KeyError) as error:
+    except (BaseValidationError, KeyError, RecursionError, TypeError) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from error

@@ -52,8 +52,8 @@ def _require_space(path: Path, media: MediaInfo, target: Path) -> None:
         free_bytes = shutil.disk_usage(target.parent).free
     if free_bytes < needed_bytes:
         raise StorageFailed(
-            f"{display(path)} needs {needed_bytes / 1e6:,.0f} MB as plain sound, and "
-            f"{display(target.parent)} has {free_bytes / 1e6:,.0f} MB left: free some space."
+            f"{display(path)} needs {needed_bytes / 1e6:,.1f} MB as plain sound, and "
+            f"{display(target.parent)} has {free_bytes / 1e6:,.1f} MB left: free some space."
         )
 
 

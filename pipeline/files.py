@@ -22,23 +22,36 @@ if TYPE_CHECKING:
 
 # Some network and FUSE file systems cannot flush a directory; there is nothing more to be done.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some space, or choose another folder",
+    errno.EACCES: "allow writing there, or choose another folder",
+    errno.EPERM: "allow writing there, or choose another folder",
+    errno.EROFS: "choose another folder",
+}
 
 
-def write_whole(target: Path, content: str, *, replace: bool = True) -> None:
-    """Write a text file, whole. Without `replace`, a file that is there by now stays as it is.
+def write_whole(target: Path, content: str, *, replace: bool = True) -> bool:
+    """Write a text file, whole, and say whether it was: without `replace`, one that is there stays.
 
     Raises StorageFailed, and Busy when another process is writing it.
     """
-    with whole(target, replace=replace) as part, storage_errors(target):
-        part.write_text(content, encoding="utf-8", newline="\n")
+    with whole(target) as part:
+        if not replace and os.path.lexists(target):
+            part.unlink()
+            return False
+        with storage_errors(target):
+            part.write_text(content, encoding="utf-8", newline="\n")
+    return True
 
 
 @contextmanager
-def whole(target: Path, *, replace: bool = True) -> Iterator[Path]:
+def whole(target: Path) -> Iterator[Path]:
     """Lend a hidden path beside the target: what is written there gets the target's name.
 
-    That happens when the `with` ends well, after a flush to the disk. If it does not end well, what
-    was written is removed. Raises StorageFailed, and Busy when another process writes the same.
+    That happens when the `with` ends well, after a flush to the disk, unless the path was removed
+    again; when it does not end well, what was written is removed. Raises StorageFailed, and Busy
+    when another process writes the same.
     """
     part = part_of(target)
     with storage_errors(target):
@@ -49,10 +62,8 @@ def whole(target: Path, *, replace: bool = True) -> Iterator[Path]:
         try:
             yield part
             with storage_errors(target):
-                if replace or not target.exists():
+                if part.exists():
                     _publish(part, target)
-                else:
-                    part.unlink()
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -127,7 +138,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "check the disk and the folder")
         raise StorageFailed(
-            f"{display(path)} cannot be written ({error.strerror or error}): free some space, "
-            "allow writing, or choose another folder."
+            f"{display(path)} cannot be written ({error.strerror or error}): {remedy}."
         ) from error

@@ -37,13 +37,19 @@ MAX_NAME_BYTES = 255  # of ext4, XFS, APFS, NTFS alike
 def check_template(template: str, formats: tuple[Format, ...]) -> None:
     """Raise BadOption unless the template names files that can exist and differ by format."""
     try:
-        used = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
-        template.format(**dict.fromkeys(FIELDS, "x"))
-    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError:
+        fields = [("", "", None)]
+    used = {name for name, _, _ in fields}
+    if not used <= FIELDS.keys() or any(spec or conversion for _, spec, conversion in fields):
         known = ", ".join(f"{{{field}}}" for field in FIELDS)
+        raise BadOption(f"--name {template!r}: cannot be filled in: the fields are {known}.")
+    if not template.endswith(("{format}", *(f".{kind}" for kind in formats))):
         raise BadOption(
-            f"--name {template!r}: cannot be filled in: the fields are {known}."
-        ) from error
+            f"--name {template!r}: might be taken for something else: let it end in .{{format}}."
+        )
+    if len(os.fsencode(template)) > MAX_NAME_BYTES // 2:
+        raise BadOption(f"--name {template!r}: leaves no room for the stem: make it shorter.")
     if "/" in template or "\0" in template:
         raise BadOption(
             f"--name {template!r}: a name has no slash: give the folder by --output-dir."
@@ -99,11 +105,11 @@ def written_language(job: Job, language: str) -> str:
 
 def _fitted(template: str, stem: str, **fields: str) -> str:
     """Fill in the template; a name too long for the file system loses the end of its stem."""
-    name = template.format(stem=stem, **fields)
+    name = template.format(stem=stem, **fields).replace("/", "_")
     excess_bytes = len(os.fsencode(name)) - MAX_NAME_BYTES
     if excess_bytes <= 0:
         return name
     mark = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:6]
     kept = os.fsencode(stem)[: -(excess_bytes + len(mark))]
     short = kept.decode(errors="ignore") + mark
-    return template.format(stem=short, **fields)
+    return template.format(stem=short, **fields).replace("/", "_")

@@ -75,7 +75,10 @@ class Engines(Protocol):
 
 
 class Listener(Protocol):
-    """Is told what happens, for a progress bar, a log or a ledger. Never raises."""
+    """Is told what happens, for a progress bar, a log or a ledger.
+
+    Raises nothing but KeyboardInterrupt.
+    """
 
     def stage(self, stage: Stage, total_s: float | None) -> None:
         """A stage begins; total_s of media lie before it, None when unknown."""

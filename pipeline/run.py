@@ -15,6 +15,7 @@ from pipeline import naming
 from pipeline.audio import open_audio
 from pipeline.convert import convert
 from pipeline.cues import layout
+from pipeline.errors import StorageFailed
 from pipeline.files import ensure_writable, write_whole
 from pipeline.language import windows_to_ask
 from pipeline.probe import probe
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from pipeline.store import Folder, Store
     from pipeline.types import Format, Job, SpeechOptions
 
+NO_SPEECH = "no speech was found"
 PROGRAM = f"transcribe {__version__}"
 READ_SAMPLES = 10 * SAMPLE_RATE_HZ  # sound handed to the detector at once: 640 kB
 
@@ -75,18 +77,24 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
 
         ensure_writable(job.output.output_dir or job.source.path.parent)
         media = folder.once("media", MediaInfo, lambda: _probe(work))
-        audio = _convert(work, media)
+        known = folder.read("audio", Audio)
+        audio = known if known and _is_enough(work, known) else _convert(work, media)
         windows = folder.once("windows", tuple[Window, ...], lambda: _find_speech(work, audio))
         language = folder.once("language", LanguageGuess, lambda: _ask_language(work, windows))
         targets = naming.targets(job, language.language, store.claim)
         if outcome := _nothing_to_write(work, targets):
+            folder.finish(Done(output_id(job), outcome.outputs))
             return outcome
 
         heard = _transcribe(work, windows, language)
         transcript = _transcript(work, audio, language, heard)
         ensure_unchanged(job.source)
-        outputs = _write(work, transcript, targets)
-        return _outcome(work, transcript, outputs, took_s=time.monotonic() - began_s)
+        written = _write(work, transcript, targets)
+        folder.finish(Done(output_id(job), tuple(targets.values())))
+        if not written:
+            return _skipped(work, tuple(targets.values()))
+        took_s = None if known else time.monotonic() - began_s  # of a whole run, not of a rest
+        return _outcome(work, transcript, written, took_s)
 
 
 def _done_before(work: Work, store: Store) -> Outcome | None:
@@ -129,11 +137,20 @@ def _probe(work: Work) -> MediaInfo:
     return media
 
 
+def _is_enough(work: Work, audio: Audio) -> bool:
+    """Whether the converted sound is there, or all that is in it has been heard already."""
+    windows = work.folder.read("windows", tuple[Window, ...])
+    language = work.folder.read("language", LanguageGuess)
+    if windows is not None and language and len(work.folder.heard(windows)) == len(windows):
+        return True
+    try:
+        with open_audio(work.folder.audio) as reader:
+            return reader.duration_s == audio.duration_s
+    except StorageFailed:
+        return False
+
+
 def _convert(work: Work, media: MediaInfo) -> Audio:
-    """The converted sound. A job that was done once has heard it, and needs only its length."""
-    known = work.folder.read("audio", Audio)
-    if known and (work.folder.audio.exists() or work.folder.read("done", Done)):
-        return known
     work.listener.stage("convert", media.duration_s)
     source = work.job.source
     audio = convert(source.path, media, work.folder.audio, work.tools, work.listener.progress)
@@ -170,7 +187,7 @@ def _transcribe(
     work: Work, windows: tuple[Window, ...], language: LanguageGuess
 ) -> tuple[Heard, ...]:
     """What is said in each window; what earlier runs heard is not heard again."""
-    heard = list(work.folder.heard())
+    heard = list(work.folder.heard(windows))
     waiting = windows[len(heard) :]
     if not waiting:
         return tuple(heard)
@@ -187,7 +204,6 @@ def _transcribe(
 def _begin_to_hear(
     work: Work, engine: EngineDescription, heard: list[Heard], windows: tuple[Window, ...]
 ) -> None:
-    work.listener.note(f"{engine.model}: {engine.reason}")
     work.folder.save("engine", engine)
     work.listener.stage("transcribe", windows[-1].end_s)
     if heard:
@@ -205,6 +221,8 @@ def _transcript(
     work: Work, audio: Audio, language: LanguageGuess, heard: tuple[Heard, ...]
 ) -> Transcript:
     segments = tuple(segment for window in heard for segment in window.segments)
+    if not segments:
+        work.listener.note(NO_SPEECH)
     engine = work.folder.read("engine", EngineDescription)
     return Transcript(
         source=work.job.source.path.name,
@@ -213,24 +231,26 @@ def _transcript(
         language_probability=language.probability,
         segments=segments,
         provenance=Provenance(PROGRAM, engine, work.job.speech),
-        notes=audio.notes if segments else (*audio.notes, "no speech was found"),
+        notes=audio.notes if segments else (*audio.notes, NO_SPEECH),
     )
 
 
 def _write(work: Work, transcript: Transcript, targets: dict[Format, Path]) -> tuple[Path, ...]:
-    """Write what is wanted, whole or not at all, then note that the job is done."""
+    """Write what is wanted, whole or not at all; gives what was written."""
     work.listener.stage("write", None)
     options = work.job.output
     cues = layout(transcript.segments, transcript.duration_s, options.layout, transcript.language)
+    written = []
     for kind, path in targets.items():
-        write_whole(path, render(kind, transcript, cues), replace=options.overwrite)
-    outputs = tuple(targets.values())
-    work.folder.finish(Done(output_id(work.job), outputs))
-    return outputs
+        if write_whole(path, render(kind, transcript, cues), replace=options.overwrite):
+            written.append(path)
+        else:
+            work.listener.note(f"{display(path)} exists and stays as it is")
+    return tuple(written)
 
 
 def _outcome(
-    work: Work, transcript: Transcript, outputs: tuple[Path, ...], took_s: float
+    work: Work, transcript: Transcript, outputs: tuple[Path, ...], took_s: float | None
 ) -> Outcome:
     return Outcome(
         source=work.job.source.path,

@@ -23,7 +23,7 @@ from pipeline import codec
 from pipeline.errors import Busy
 from pipeline.files import storage_errors, try_lock, write_whole
 from pipeline.source import display
-from pipeline.types import Heard, Job
+from pipeline.types import Heard, Job, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -87,24 +87,32 @@ class Folder:
         """A saved value; None when there is none, or one that this version cannot read."""
         try:
             return codec.loads((self.path / f"{name}.json").read_bytes(), kind)
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
 
     def save(self, name: str, value: object) -> None:
         """Save a value under a name, whole or not at all."""
         write_whole(self.path / f"{name}.json", codec.dumps(value))
 
-    def heard(self) -> tuple[Heard, ...]:
-        """What earlier runs heard, window by window. A last line that a crash tore is cut off."""
+    def heard(self, windows: tuple[Window, ...]) -> tuple[Heard, ...]:
+        """What earlier runs heard of these windows, from the first on.
+
+        The log is cut off where it does not go on like that, as after a line that a crash tore.
+        """
         log = self.path / "heard.jsonl"
-        if not log.exists():
-            return ()
-        content = log.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
+        content = log.read_bytes() if log.exists() else b""
+        heard: list[Heard] = []
+        whole_bytes = 0
+        for line, window in zip(content.splitlines(keepends=True), windows, strict=False):
+            result = _heard_in(line)
+            if result is None or result.window != window:
+                break
+            heard.append(result)
+            whole_bytes += len(line)
+        if whole_bytes < len(content):
             with storage_errors(log):
-                os.truncate(log, len(whole))
-        return tuple(codec.loads(line, Heard) for line in whole.splitlines())
+                os.truncate(log, whole_bytes)
+        return tuple(heard)
 
     @contextmanager
     def hear(self) -> Iterator[Callable[[Heard], None]]:
@@ -201,6 +209,14 @@ def _can_continue(folder: Folder) -> bool:
     return (now.st_size, now.st_mtime_ns) == (job.source.size_bytes, job.source.mtime_ns)
 
 
+def _heard_in(line: bytes) -> Heard | None:
+    """The result in a line of the log; None when the line is torn or broken."""
+    try:
+        return codec.loads(line, Heard) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+
+
 def _stands(claim: Claim | None) -> TypeGuard[Claim]:
     """Whether the source of a claim is still there."""
     # unlike Path.exists, this never raises
@@ -210,7 +226,7 @@ def _stands(claim: Claim | None) -> TypeGuard[Claim]:
 def _read_claim(file: Path) -> Claim | None:
     try:
         return codec.loads(file.read_bytes(), Claim)
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
 
 

@@ -16,6 +16,7 @@ from pipeline.errors import NoSuchFile, TranscribeError, Unreadable
 from pipeline.run import run
 from pipeline.source import display, take
 from pipeline.types import Job, Outcome
+from workers.interruption import Heedful
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.protocols import Engines, Listener
     from pipeline.store import Store
     from pipeline.types import OutputOptions, SpeechOptions
+    from workers.interruption import Interruption
     from workers.progress import Display
 
 WORST_FIRST = (1, 3, 2, 4)  # of pipeline.errors' exit codes
@@ -100,10 +102,12 @@ def outcomes(
     output: OutputOptions,
     machinery: Machinery,
     shown: Display,
+    interruption: Interruption,
 ) -> Iterator[Outcome]:
     """Work on one file after the other, and show how each ended."""
     for request in requests:
-        outcome = work_on(request, speech, output, machinery, shown.listen(request))
+        listener = Heedful(shown.listen(request), interruption)
+        outcome = work_on(request, speech, output, machinery, listener)
         shown.show(outcome)
         yield outcome
 

@@ -5,7 +5,6 @@ Goes in: arguments. Comes out: an exit code, and lines or JSON. Does not know: h
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -14,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import TranscribeError
+from pipeline.errors import MachineError, TranscribeError
 from pipeline.types import OutputOptions, SpeechOptions
 from pipeline.version import __version__
 from workers import settings as environment
+from workers.interruption import Interruption
 from workers.options import (
     DisplayOptions,
+    GivenPath,
     display_of,
     display_options,
     machine_of,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from workers.settings import Settings
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+NOBODY_READS = 141  # 128 + SIGPIPE
 EXIT_CODES = (
     "Exit codes: 0 all done, 1 our bug, 2 the input's fault, 3 the machine's (tools, disk, model, "
     "memory), 4 busy, 130 interrupted. Of several files the worst one counts."
@@ -55,6 +57,7 @@ class Session:
     settings: Settings
     display: DisplayOptions
     console: Console
+    interruption: Interruption
 
     def say(self, text: str) -> None:
         """A remark for a person, unless it was to be quiet."""
@@ -93,7 +96,7 @@ def main() -> None:
 
 
 @main.command("run", epilog=EXIT_CODES)
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=GivenPath())
 @click.option("--recursive", "-r", is_flag=True, help="Take the media in folders, too.")
 @speech_options
 @output_options
@@ -189,7 +192,7 @@ def _work_through(
     machinery = Machinery(Store(session.settings.home), pool, Tools())
     codes = []
     with displayed(session.console, session.display) as shown:
-        for outcome in outcomes(requests, speech, output, machinery, shown):
+        for outcome in outcomes(requests, speech, output, machinery, shown, session.interruption):
             if session.display.as_json:
                 click.echo(dumps(outcome))
             codes.append(outcome.exit_code)
@@ -204,9 +207,10 @@ def _guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str
 
     display = display_of(flags)
     on_stderr = display.as_json or display.quiet
-    session = Session(environment.load(), display, Console(stderr=on_stderr))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption = Interruption()
+    interruption.install()
     try:
+        session = Session(environment.load(), display, Console(stderr=on_stderr), interruption)
         code = work(session)
     except TranscribeError as error:
         say(Console(stderr=True), str(error), "red")
@@ -214,6 +218,11 @@ def _guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str
     except KeyboardInterrupt:
         say(Console(stderr=True), f"Stopped. {stopped}")
         code = INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # rich leaves when nobody reads any more
+        code = NOBODY_READS
+    except OSError as error:  # the terminal, the current folder, the home
+        say(Console(stderr=True), f"{error.strerror}: {error.filename or 'output'}.", "red")
+        code = MachineError.exit_code
     sys.exit(code)
 
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 SPEECH, OUTPUT, LAYOUT = SpeechOptions(), OutputOptions(), LayoutOptions()  # the defaults
 MACHINE = PoolOptions(weights_dir=Path())
 FORMATS: tuple[Format, ...] = get_args(Format)
-FolderPath = PathType(path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,16 @@ def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]
 def whisper_spelling(token: str) -> str:
     """`--output_dir` is `--output-dir`: fingers know openai-whisper's own command."""
     return token.replace("_", "-")
+
+
+class GivenPath(PathType):
+    """A path; an empty one, mostly an empty shell variable, does not mean the current folder."""
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> Path:
+        """Give the path."""
+        if not value:
+            self.fail("an empty name", param, ctx)
+        return Path(value)
 
 
 class NumberOrNone(ParamType[float | None]):
@@ -113,7 +122,7 @@ speech_options = _all(
 output_options = _all(
     option("--format", "-f", "--output-format", "formats", multiple=True, default=OUTPUT.formats,
            type=Choice([*FORMATS, "all"]), show_default=True, help="May be given several times."),
-    option("--output-dir", "-o", type=FolderPath, metavar="DIR",
+    option("--output-dir", "-o", type=GivenPath(), metavar="DIR",
            help="Instead of beside the media."),
     option("--name", default=OUTPUT.name, show_default=True, metavar="TEMPLATE",
            help=f"Fields: {', '.join(FIELDS)}."),
@@ -130,7 +139,7 @@ machine_options = _all(
     option("--batch-size", type=IntRange(1), default=MACHINE.batch_size, show_default=True,
            help="Windows that are decoded together."),
     option("--threads", type=IntRange(1), help="Of the CPU; else torch decides."),
-    option("--model-dir", type=FolderPath, metavar="DIR", help="Where weights are kept."),
+    option("--model-dir", type=GivenPath(), metavar="DIR", help="Where weights are kept."),
 )  # fmt: skip
 
 display_options = _all(

@@ -28,11 +28,15 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process."""
     from platformdirs import user_data_path
 
-    home = environment.get("TRANSCRIBE_HOME")
-    weights = environment.get("TRANSCRIBE_WEIGHTS")
+    home = environment.get("TRANSCRIBE_HOME") or user_data_path("transcribe")
     cache = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    weights = environment.get("TRANSCRIBE_WEIGHTS") or f"{cache}/whisper"
     return Settings(
-        home=(Path(home).expanduser() if home else user_data_path("transcribe")).absolute(),
-        weights_dir=Path(weights or Path(cache) / "whisper").expanduser().absolute(),
+        home=_absolute(home),
+        weights_dir=_absolute(weights),
         model=environment.get("TRANSCRIBE_MODEL") or None,
     )
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111  - for no user, it never raises

@@ -48,6 +48,19 @@ def test_help_needs_nothing(program, arguments):
     assert not program.home.exists()
 
 
+def test_an_empty_name_is_not_the_current_folder(program):
+    shutil.copyfile(CLIP, program.folder / "a.wav")
+    ended = program.run("-r", "--model", "demo", "")
+    assert ended.code == 2
+    assert "empty name" in ended.err
+    assert not list(program.folder.glob("*.srt"))
+
+
+def test_a_home_of_nobody_is_a_folder_of_that_name(program):
+    ended = program.run("clean", TRANSCRIBE_HOME="~nobody-of-that-name/x")
+    assert (ended.code, ended.out) == (0, "0.0 MB freed\n")
+
+
 def test_a_typo_in_a_name_fetches_no_weights(program):
     ended = program.run("nosuch.mp3")
     assert ended.code == 2

@@ -199,7 +199,7 @@ def test_odd_names_are_nothing_but_names(media, tools, tmp_path, raw):
 def test_too_small_a_disk_is_told_before_the_work(media, tools, target):
     path = media.tone("small.wav", 1)
     info = replace(probe(path, None, None, tools), duration_s=1e12)
-    with pytest.raises(StorageFailed, match=r"small\.wav needs 32,000,000,000 MB .* MB left"):
+    with pytest.raises(StorageFailed, match=r"small\.wav needs 32,000,000,000.0 MB .* MB left"):
         convert(path, info, target, tools, lambda _: None)
 
 

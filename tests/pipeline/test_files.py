@@ -52,11 +52,10 @@ def test_two_writers_never_share_a_growing_file(tmp_path):
     assert target.read_text() == "first"
 
 
-def test_without_replace_a_file_that_came_meanwhile_stays(tmp_path):
+def test_without_replace_a_file_that_is_there_stays(tmp_path):
     target = tmp_path / "a.srt"
-    with whole(target, replace=False) as part:
-        part.write_text("ours")
-        target.write_text("theirs")
+    target.write_text("theirs")
+    assert not write_whole(target, "ours", replace=False)
     assert target.read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["a.srt"]
 

@@ -7,7 +7,12 @@ import os
 import pytest
 import srt
 
-from models.engines.scripted import ScriptedDetector, ScriptedEngine, ScriptedEngines
+from models.engines.scripted import (
+    ScriptedDetector,
+    ScriptedEngine,
+    ScriptedEngines,
+    spoken,
+)
 from pipeline import codec
 from pipeline.errors import ModelUnavailable, SourceChanged, StorageFailed
 from pipeline.ffmpeg import Tools
@@ -132,12 +137,24 @@ class TestDoneBefore:
         assert outcome.state == "skipped"
         assert theirs.read_text() == "by hand"
         assert studio.engine.asked == []
+        assert list(studio.store.home.rglob("audio.wav")) == []
 
     def test_where_the_language_is_given_not_even_the_sound_is_converted(self, studio):
         studio.media.with_name("talk.de.srt").write_text("by hand")
         outcome = studio.run(SpeechOptions(language="de"))
         assert outcome.state == "skipped"
         assert studio.ear.stages == []
+
+    def test_a_file_that_comes_meanwhile_stays_and_is_told(self, studio):
+        theirs = studio.media.with_name("talk.en.srt")
+
+        def script(window):
+            theirs.write_text("by hand")
+            return spoken(window, "Ours.")
+
+        studio.engine = ScriptedEngine(script)
+        assert studio.run().state == "skipped"
+        assert theirs.read_text() == "by hand"
 
     def test_only_the_missing_one_of_two_outputs_is_written(self, studio):
         theirs = studio.media.with_name("talk.en.srt")
@@ -206,6 +223,40 @@ class TestInterrupted:
         assert studio.run().state == "done"
 
 
+class TestDamage:
+    """What is broken in the job's folder is made again."""
+
+    @pytest.mark.parametrize("finished", [True, False])
+    @pytest.mark.parametrize(
+        "name", ["media.json", "audio.json", "windows.json", "language.json", "heard.jsonl"]
+    )
+    @pytest.mark.parametrize("content", [b"", b"garbage\n"])
+    def test_a_broken_file_costs_work_and_nothing_else(self, studio, name, content, finished):
+        if not finished:
+            studio.engine = ScriptedEngine(failure=(2, KeyboardInterrupt()))
+            with pytest.raises(KeyboardInterrupt):
+                studio.run()
+        else:
+            studio.run().outputs[0].unlink()
+        (file,) = studio.store.home.rglob(name)
+        file.write_bytes(content)
+        studio.engine = ScriptedEngine(lambda window: spoken(window, f"At {window.start_s:.0f}."))
+        outcome = studio.run()
+        assert outcome.state == "done"
+        assert len(cues(outcome.outputs[0])) == 4
+
+    @pytest.mark.parametrize("content", [b"", b"RIFF", b"x" * 1000])
+    def test_broken_sound_is_converted_again(self, studio, content):
+        studio.engine = ScriptedEngine(failure=(2, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            studio.run()
+        (file,) = studio.store.home.rglob("audio.wav")
+        file.write_bytes(content)
+        studio.engine = ScriptedEngine()
+        assert studio.run().state == "done"
+        assert studio.ear.stages == ["convert", "transcribe", "write"]
+
+
 class TestSilence:
     """Nobody speaks: an expected ending, not an error."""
 
@@ -215,7 +266,8 @@ class TestSilence:
         assert outcome.state == "done"
         assert outcome.outputs == (studio.media.with_name("talk.und.srt"),)
         assert cues(outcome.outputs[0]) == []
-        assert "no speech was found" in outcome.notes
+        assert outcome.notes == ("no speech was found",)
+        assert "no speech was found" in studio.ear.notes
 
     def test_the_language_that_was_asked_for_names_the_empty_file(self, studio):
         studio.spans = ()

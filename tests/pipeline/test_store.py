@@ -54,9 +54,10 @@ def test_a_stage_is_done_once(store, job):
     assert len(asked) == 1
 
 
-def test_what_cannot_be_read_back_is_made_again(store, job):
+@pytest.mark.parametrize("content", ["", "{", "null", "[" * 100_000, "7"])
+def test_what_cannot_be_read_back_is_made_again(store, job, content):
     with store.open_folder(job) as folder:
-        (folder.path / "language.json").write_text("{")
+        (folder.path / "language.json").write_text(content)
         made = folder.once("language", LanguageGuess, lambda: LanguageGuess("de", None))
     assert made.language == "de"
 
@@ -65,14 +66,38 @@ def test_a_line_that_a_crash_tore_is_cut_off_and_heard_again(store, job):
     with store.open_folder(job) as folder, folder.hear() as append:
         append(heard(0))
         append(heard(1))
+    windows = (heard(0).window, heard(1).window)
     log = folder.path / "heard.jsonl"
     whole = log.read_bytes()
     for cut in range(whole.index(b"\n") + 1, len(whole)):
         log.write_bytes(whole[:cut])
-        with store.open_folder(job) as again, again.hear() as append:
-            assert again.heard() == (heard(0),)
-            append(heard(1))
-            assert again.heard() == (heard(0), heard(1))
+        with store.open_folder(job) as again:
+            assert again.heard(windows) == (heard(0),)
+            with again.hear() as append:
+                append(heard(1))
+            assert again.heard(windows) == (heard(0), heard(1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [
+        (lambda first, second: b"\0\0\0\n" + second, 0),
+        (lambda first, second: first + b"garbage\n" + second, 1),
+        (lambda first, second: first + first + second, 1),
+        (lambda first, second: first + second + second, 2),
+        (lambda first, second: second, 0),
+    ],
+)
+def test_a_log_counts_as_far_as_it_goes_on_window_by_window(store, job, damage, kept):
+    with store.open_folder(job) as folder, folder.hear() as append:
+        append(heard(0))
+        append(heard(1))
+    log = folder.path / "heard.jsonl"
+    log.write_bytes(damage(*log.read_bytes().splitlines(keepends=True)))
+    windows = (heard(0).window, heard(1).window)
+    with store.open_folder(job) as again:
+        assert again.heard(windows) == (heard(0), heard(1))[:kept]
+        assert log.read_bytes().count(b"\n") == kept
 
 
 def test_two_processes_never_work_on_one_job(store, job):
@@ -109,7 +134,7 @@ def test_finishing_lets_the_big_file_go_and_keeps_what_was_heard(store, job):
         folder.audio.write_bytes(b"RIFF")
         folder.finish(Done("x", (Path("/m/talk.en.srt"),)))
         assert not folder.audio.exists()
-        assert folder.heard() == (heard(0),)
+        assert folder.heard((heard(0).window,)) == (heard(0),)
         assert folder.read("done", Done) == Done("x", (Path("/m/talk.en.srt"),))
 
 
