@@ -37,6 +37,7 @@ memory: tools $(READY)
 
 # The voices come from Debian's packages; models/demo/README.md tells more.
 demo-model: NEEDED := espeak-ng flite festival
+demo-model: VOICES := festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
 demo-model: tools $(READY)
 	$(PIP) install --quiet --use-pep517 --editable '.[train]'
 	$(BIN)/python -m models.demo.training
@@ -52,6 +53,7 @@ $(READY): pyproject.toml
 
 # System packages: installed with apt where that is allowed, named where it is not.
 NEEDED ?=
+VOICES ?=
 tools:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Python 3.11 or newer is needed; give its name with: make PYTHON=python3.12 …"; exit 1; }; \
@@ -59,6 +61,7 @@ tools:
 	command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="ffmpeg"; \
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	for tool in $(NEEDED); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	for voice in $(VOICES); do dpkg -s $$voice >/dev/null 2>&1 || missing="$$missing $$voice"; done; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo -n"; fi; \
 	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \

@@ -88,7 +88,7 @@ def _row(name: str, shape: tuple[int, ...], n_vocab: int, parameters: int) -> Wh
 # them (OpenAI rounds: 39 M, 74 M, 244 M, 769 M, 1550 M, 809 M). The shape is mels, state, heads,
 # audio layers, text layers. Order matters: smallest first; demo, which is ours, is never a default.
 WHISPERS: tuple[WhisperSpec, ...] = (
-    _row("demo", (80, 192, 3, 4, 2), 51_864, 13_454_592),
+    _row("demo", (80, 192, 3, 5, 2), 51_864, 13_899_264),
     _row("tiny.en", (80, 384, 6, 4, 4), 51_864, 37_760_256),
     _row("tiny", (80, 384, 6, 4, 4), 51_865, 37_760_640),
     _row("base.en", (80, 512, 8, 6, 6), 51_864, 72_593_408),

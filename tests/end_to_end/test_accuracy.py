@@ -12,7 +12,15 @@ from tests.benchmarks.accuracy import measure
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_bundled_recordings_are_heard_and_timed_well():
     episode, clips = measure()
-    assert episode.word_error_rate < 0.15
-    assert clips.word_error_rate < 0.15
-    assert episode.starts_matched > 0.7 * episode.sentences
-    assert episode.start_error_median_s < 0.3
+    assert episode.word_error_rate < 0.03
+    assert clips.word_error_rate < 0.03
+    assert episode.starts_matched >= 55
+    assert episode.start_error_median_s < 0.25
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_int8_hears_as_well():
+    episode, clips = measure("int8")
+    assert episode.word_error_rate < 0.03
+    assert clips.word_error_rate < 0.03
