@@ -38,8 +38,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "n_text_head": (1, 20),
     "n_text_layer": (1, 32),
 }
-# Heads of the demo model's cross-attention that follow the sound best: (layer, head). Of all sets of
-# up to three, these time the first and last words of the bundled episode best.
+# Heads of the demo model's cross-attention that follow the sound best: (layer, head). Of all sets
+# of up to three, these time the first and last words of the bundled episode best.
 DEMO_ALIGNMENT_HEADS = ((1, 0), (1, 2))
 
 

@@ -6,6 +6,7 @@ timed from the window's start. Does not know: media time, segments, batches.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.types import Word
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from models.engines.segments import Piece
 
 FRAMES_PER_S = 100  # of the log-mel spectrogram
+LETTER_S = 0.06  # of ordinary speech, about 16 letters a second
 
 
 def align(
@@ -61,10 +63,24 @@ def _words(rows: Sequence[dict[str, Any]], text: str) -> tuple[Word, ...]:
     """The rows of whisper as words, if they make up the text."""
     if "".join(row["word"] for row in rows).strip() != text.strip():
         return ()
-    return tuple(
+    words = [
         Word(float(row["start"]), float(row["end"]), row["word"], float(row["probability"]))
         for row in rows
-    )
+    ]
+    for before, i in zip(words, range(1, len(words)), strict=False):
+        words[i] = _with_time(words[i], before.end_s)
+    return tuple(words)
+
+
+def _with_time(word: Word, free_from_s: float) -> Word:
+    """A word that got no time takes some of the pause before it.
+
+    The alignment may give a comma the time of the word that follows, and whisper drops that.
+    """
+    wanted_s = LETTER_S * len(word.text.strip())
+    if word.end_s - word.start_s >= wanted_s / 2:
+        return word
+    return replace(word, start_s=min(word.start_s, max(free_from_s, word.end_s - wanted_s)))
 
 
 class _Encoded:

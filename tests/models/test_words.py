@@ -12,7 +12,16 @@ from whisper.model import ModelDimensions, Whisper
 
 from models import demo
 from models.engines.whisper_torch import WhisperTorch
-from pipeline.types import SAMPLE_RATE_HZ, Clip, EngineDescription, Span, SpeechOptions, Window
+from models.engines.words import LETTER_S, _with_time
+from pipeline.types import (
+    SAMPLE_RATE_HZ,
+    Clip,
+    EngineDescription,
+    Span,
+    SpeechOptions,
+    Window,
+    Word,
+)
 
 WITH_WORDS = SpeechOptions(language="en", word_times=True, temperatures=(0.0,))
 START_S = 1000.0
@@ -130,6 +139,15 @@ def test_linear_layers_of_another_class_give_the_same_words(heard, recordings):
             setattr(model.get_submodule(parent), leaf, DoubledLinear(module))
     (one,) = transcribe(model, [clip(recordings[2])])
     assert timed_words(one) == timed_words(heard[2])
+
+
+def test_a_word_without_time_takes_some_of_the_pause_before_it_and_no_more():
+    squeezed = Word(6.4, 6.4, " everyone,", 1.0)
+    assert _with_time(squeezed, free_from_s=5.0).start_s == pytest.approx(6.4 - 9 * LETTER_S)
+    assert _with_time(squeezed, free_from_s=6.3).start_s == 6.3
+    assert _with_time(squeezed, free_from_s=6.4) == squeezed
+    spoken = Word(6.0, 6.4, " everyone,", 1.0)
+    assert _with_time(spoken, free_from_s=5.0) == spoken
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
