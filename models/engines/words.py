@@ -54,14 +54,14 @@ def align(
     except (IndexError, ValueError):
         return tuple(() for _ in pieces)
     return tuple(
-        _words(segment["words"], tokenizer.decode(list(piece.tokens)))
+        _words(segment["words"], tokenizer.decode(list(piece.tokens)), piece)
         for segment, piece in zip(segments, pieces, strict=True)
     )
 
 
-def _words(rows: Sequence[dict[str, Any]], text: str) -> tuple[Word, ...]:
+def _words(rows: Sequence[dict[str, Any]], text: str, piece: Piece) -> tuple[Word, ...]:
     """The rows of whisper as words, if they make up the text."""
-    if "".join(row["word"] for row in rows).strip() != text.strip():
+    if not rows or "".join(row["word"] for row in rows).strip() != text.strip():
         return ()
     words = [
         Word(float(row["start"]), float(row["end"]), row["word"], float(row["probability"]))
@@ -69,7 +69,23 @@ def _words(rows: Sequence[dict[str, Any]], text: str) -> tuple[Word, ...]:
     ]
     for before, i in zip(words, range(1, len(words)), strict=False):
         words[i] = _with_time(words[i], before.end_s)
+    words[0] = _begun(words[0], piece.start_s)
+    words[-1] = _ended(words[-1], piece.end_s)
     return tuple(words)
+
+
+def _begun(word: Word, start_s: float) -> Word:
+    """The first word without the silence before it, which the alignment gives to it.
+
+    Where the piece's own timestamp lies inside the word, it is the better start: cues that come too
+    early are what users of other programs complain of (ggml-org/whisper.cpp#1657).
+    """
+    return replace(word, start_s=start_s) if word.start_s < start_s < word.end_s else word
+
+
+def _ended(word: Word, end_s: float) -> Word:
+    """The last word without the silence after it."""
+    return replace(word, end_s=end_s) if word.start_s < end_s < word.end_s else word
 
 
 def _with_time(word: Word, free_from_s: float) -> Word:

@@ -15,7 +15,7 @@ def test_the_bundled_recordings_are_heard_and_timed_well():
     assert episode.word_error_rate < 0.03
     assert clips.word_error_rate < 0.03
     assert episode.starts_matched >= 55
-    assert episode.start_error_median_s < 0.25
+    assert episode.start_error_median_s < 0.05
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

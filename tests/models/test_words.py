@@ -12,7 +12,7 @@ from whisper.model import ModelDimensions, Whisper
 
 from models import demo
 from models.engines.whisper_torch import WhisperTorch
-from models.engines.words import LETTER_S, _with_time
+from models.engines.words import LETTER_S, _begun, _ended, _with_time
 from pipeline.types import (
     SAMPLE_RATE_HZ,
     Clip,
@@ -148,6 +148,14 @@ def test_a_word_without_time_takes_some_of_the_pause_before_it_and_no_more():
     assert _with_time(squeezed, free_from_s=6.4) == squeezed
     spoken = Word(6.0, 6.4, " everyone,", 1.0)
     assert _with_time(spoken, free_from_s=5.0) == spoken
+
+
+def test_the_first_and_last_word_leave_silence_to_the_timestamps():
+    word = Word(1.0, 2.0, " Hello.", 1.0)
+    assert _begun(word, 1.3).start_s == 1.3
+    assert _ended(word, 1.7).end_s == 1.7
+    for elsewhere_s in (0.5, 1.0, 2.0, 2.5):
+        assert _begun(word, elsewhere_s) == _ended(word, elsewhere_s) == word
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
