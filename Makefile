@@ -39,7 +39,6 @@ memory: tools $(READY)
 demo-model: NEEDED := espeak-ng flite festival
 demo-model: VOICES := festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
 demo-model: tools $(READY)
-	$(PIP) install --quiet --use-pep517 --editable '.[train]'
 	$(BIN)/python -m models.demo.training
 
 wheel: $(READY)

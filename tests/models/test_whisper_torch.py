@@ -300,7 +300,7 @@ def test_the_rules_are_those_of_whisper(ratio, log_probability, no_speech, failu
 
 def test_an_english_model_hears_english(spoken, recordings):
     guess = engine(spoken).detect_language([clip(recordings[1])])
-    assert (guess.language, guess.probability) == ("en", 1.0)
+    assert (guess.language, guess.probability) == ("en", None)
 
 
 def test_the_language_is_the_likeliest_on_average(tiny_128, recordings):

@@ -10,6 +10,6 @@ The way of the data, one file a step:
     export ─► evaluate                                              its figures
     grammar, speech ─► samples                                      the bundled recordings
 
-Needs the extra packages of ``pip install .[train]`` and the programs espeak-ng, flite, festival
+Needs the extra packages of ``pip install .[dev]`` and the programs espeak-ng, flite, festival
 (with the voices kallpc16k, kdlpc16k and us-slt-hts) and ffmpeg. Not part of the installed product.
 """
