@@ -6,6 +6,8 @@ Does not know: engines, windows or jobs. It is never chosen silently; see README
 and `training` for how it was made.
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,7 @@ class TrueSegment:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Recording:
     """A short recording and everything that is said in it."""
 
     path: Path
@@ -39,21 +41,18 @@ class Clip:
     segments: tuple[TrueSegment, ...]
 
 
-def clips() -> tuple[Clip, ...]:
+def clips() -> tuple[Recording, ...]:
     """The short recordings, in the order of their index."""
     return tuple(_clip(row) for row in json.loads(_CLIP_INDEX.read_text(encoding="utf-8")))
 
 
-def _clip(row: dict[str, Any]) -> Clip:
+def _clip(row: dict[str, Any]) -> Recording:
     segments = (TrueSegment(**s) for s in row["segments"])
-    return Clip(_RECORDINGS / row["file"], row["voice"], row["duration_s"], tuple(segments))
+    return Recording(_RECORDINGS / row["file"], row["voice"], row["duration_s"], tuple(segments))
 
 
 def load_checkpoint() -> dict[str, Any]:
-    """``{"dims", "model_state_dict"}``: what ``torch.load`` gives for an OpenAI ``.pt`` file."""
+    """`{"dims", "model_state_dict"}`: what `torch.load` gives for an OpenAI `.pt` file."""
     from models.demo.compact import load
 
     return load(CHECKPOINT)
-
-
-CLIPS: tuple[Path, ...] = tuple(clip.path for clip in clips())

@@ -16,7 +16,7 @@ from pipeline.speech import spans
 from pipeline.types import SAMPLE_RATE_HZ
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDINGS = (*demo.CLIPS, demo.EPISODE)
+RECORDINGS = (*(clip.path for clip in demo.clips()), demo.EPISODE)
 FRAME_S = 512 / SAMPLE_RATE_HZ
 
 

@@ -107,7 +107,7 @@ def tiny_128():
 
 @pytest.fixture(scope="module")
 def recordings():
-    return [samples_of(path) for path in (demo.EPISODE, *demo.CLIPS)]
+    return [samples_of(path) for path in (demo.EPISODE, *(clip.path for clip in demo.clips()))]
 
 
 def windows(recordings, count, seed, options=SPEECH):

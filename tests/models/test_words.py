@@ -63,7 +63,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def recordings():
-    return [samples_of(path) for path in demo.CLIPS]
+    return [samples_of(clip.path) for clip in demo.clips()]
 
 
 @pytest.fixture(scope="module")
