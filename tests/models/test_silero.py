@@ -20,12 +20,6 @@ RECORDINGS = (*(clip.path for clip in demo.clips()), demo.EPISODE)
 FRAME_S = 512 / SAMPLE_RATE_HZ
 
 
-def samples_of(path):
-    command = ["ffmpeg", "-v", "error", "-i", path, "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE_HZ)]
-    done = subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True)
-    return np.frombuffer(done.stdout, np.float32)
-
-
 def one_by_one(samples):
     """The probabilities as silero-vad computes them: its own wrapper, one frame at a time."""
     threads = torch.get_num_threads()
@@ -56,12 +50,12 @@ def detector():
 
 
 @pytest.fixture(scope="module")
-def episode():
+def episode(samples_of):
     return samples_of(demo.EPISODE)
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name)
-def test_probabilities_and_spans_are_those_of_the_frame_by_frame_loop(detector, path):
+def test_probabilities_and_spans_are_those_of_the_frame_by_frame_loop(detector, samples_of, path):
     samples = samples_of(path)
     duration_s = len(samples) / SAMPLE_RATE_HZ
     ours, theirs = joined(detector, [samples]), one_by_one(samples)

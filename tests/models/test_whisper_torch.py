@@ -7,7 +7,6 @@ languages and tasks, and write nonsense at length.
 from __future__ import annotations
 
 import math
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -40,12 +39,6 @@ TINY_128 = replace(TINY, n_mels=128, n_vocab=51866)
 
 class Interrupted(Exception):
     """Something that no code of ours expects."""
-
-
-def samples_of(path):
-    command = ["ffmpeg", "-v", "error", "-i", path, "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE_HZ)]
-    done = subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True)
-    return np.frombuffer(done.stdout, np.float32)
 
 
 def clip(samples, options=SPEECH, start_s=0.0):
@@ -81,15 +74,6 @@ def engine(model, batch_size=8):
     return WhisperTorch(model, description, batch_size)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other make small models ten times slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def spoken():
     return demo_model()
@@ -106,7 +90,7 @@ def tiny_128():
 
 
 @pytest.fixture(scope="module")
-def recordings():
+def recordings(samples_of):
     return [samples_of(path) for path in (demo.EPISODE, *(clip.path for clip in demo.clips()))]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -32,12 +31,6 @@ def clip(samples, options=WITH_WORDS):
     return Clip(Window(START_S, end_s, (Span(START_S, end_s),)), samples, options)
 
 
-def samples_of(path):
-    command = ["ffmpeg", "-v", "error", "-i", path, "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE_HZ)]
-    done = subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True)
-    return np.frombuffer(done.stdout, np.float32)
-
-
 def demo_model():
     checkpoint = demo.load_checkpoint()
     model = Whisper(ModelDimensions(**checkpoint["dims"]))
@@ -52,17 +45,8 @@ def transcribe(model, clips):
     return list(WhisperTorch(model, description).transcribe(clips))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Threads that wait for each other make small models ten times slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def recordings():
+def recordings(samples_of):
     return [samples_of(clip.path) for clip in demo.clips()]
 
 
