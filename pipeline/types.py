@@ -18,7 +18,8 @@ SAMPLE_RATE_HZ = 16_000
 WINDOW_S = 30.0  # the longest stretch that Whisper hears at once
 
 Task = Literal["transcribe", "translate"]
-Quantisation = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+Quantisation = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"]
+Wish = Literal["fast", "balanced", "best"]
 Format = Literal["srt", "vtt", "txt", "json"]
 Stage = Literal["probe", "convert", "speech", "language", "transcribe", "write"]
 
@@ -30,7 +31,8 @@ Stage = Literal["probe", "convert", "speech", "language", "transcribe", "write"]
 class SpeechOptions:
     """Everything that can change the words or their times. The defaults are openai-whisper's."""
 
-    model: str = "small"  # a name in the registry, "demo", or the path of an OpenAI .pt file
+    model: str = "auto"  # a registry name, "demo", a file's path; auto: what fits this machine
+    wish: Wish = "balanced"  # what "auto" goes by
     quantisation: Quantisation = "auto"
     language: str | None = None  # ISO 639-1 code; None: detect it
     task: Task = "transcribe"

@@ -9,6 +9,7 @@ from models.registry import ALIASES, LANGUAGES, WHISPERS, Dimensions, find, lang
 from pipeline.errors import BadOption
 
 MULTILINGUAL = [spec for spec in WHISPERS if len(spec.languages) > 1]
+PUBLISHED_ROWS = [spec for spec in WHISPERS if spec.sha256]
 
 
 def whisper_dims(spec):
@@ -36,6 +37,18 @@ def test_every_published_model_has_a_row_and_every_row_is_published():
     assert names == set(whisper._MODELS)
     for alias, name in ALIASES.items():
         assert whisper._MODELS[alias] == whisper._MODELS[name]
+
+
+def test_urls_and_hashes_are_those_of_openai_whisper():
+    import whisper
+
+    for spec in PUBLISHED_ROWS:
+        assert whisper._MODELS[spec.name] == spec.url
+
+
+@pytest.mark.parametrize("spec", PUBLISHED_ROWS, ids=lambda spec: spec.name)
+def test_a_published_file_holds_its_parameters_in_float16_and_little_else(spec):
+    assert 0 < spec.file_bytes - 2 * spec.parameters < 0.003 * spec.file_bytes
 
 
 def test_rows_are_sorted_by_size():
