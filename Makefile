@@ -3,6 +3,8 @@
 # make format       lets ruff format the code
 # make accuracy     word error rate and cue times of the whole program with the demo model
 # make memory       peak memory on a 10-minute and on a 6-hour file
+# make needs        computed against measured memory of every size and quantisation
+# make loading      time and memory of loading a model, against openai-whisper
 # make demo-model   trains the demo model again (two hours on two cores)
 # make wheel        builds a wheel into dist/
 
@@ -11,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint format accuracy memory demo-model wheel tools
+.PHONY: demo test lint format accuracy memory needs loading demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
@@ -34,6 +36,12 @@ accuracy: tools $(READY)
 
 memory: tools $(READY)
 	$(BIN)/python -m tests.benchmarks.memory
+
+needs: $(READY)
+	$(BIN)/python -m tests.benchmarks.needs
+
+loading: $(READY)
+	$(BIN)/python -m tests.benchmarks.loading
 
 # The voices come from Debian's packages; models/demo/README.md tells more.
 demo-model: NEEDED := espeak-ng flite festival

@@ -1,12 +1,17 @@
 """Which model, loaded how, lent to whoever asks.
 
-    "small", "demo", "my.pt"
+    "auto", "small", "demo", "my.pt"
       │  registry     what is known of each Whisper               WhisperSpec
-      │  weights      where its file is; fetched if need be       Weights
+      │  memory       what is free: nvml (GPUs), ram              Machine
+      │  needs        what a model takes                          Need
+      │  choose       which one, where, and why                   Choice
+      │  weights      where its file is; fetch ► download, part   Weights
       │  checkpoint   read without trust, built without waste     Checkpoint, whisper.Whisper
-      │  quantise     which precision, and int8 arithmetic
+      │  quantise     int8, int4; cache keeps what was made
+      │  descent      less of everything when memory runs out     Loaded
       ▼  engines/     sound in, segments out                      SpeechEngine, SpeechDetector
 
-`pool` tells this story and keeps what is loaded; `demo` is a tiny Whisper of our own.
+`pool` tells this story and keeps what is loaded; `inventory` takes stock for people; `llms` is the
+table of language models; `demo` is a tiny Whisper of our own.
 Nothing here knows a job, a media file, a subtitle or the environment.
 """

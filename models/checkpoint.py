@@ -2,6 +2,9 @@
 
 Goes in: Weights. Comes out: a Checkpoint whose every tensor has the expected shape, then a model
 ready for inference. Does not know: where the file came from, what is transcribed.
+
+    kept, quantised? ──────────── yes ────────────► map ─┐
+      └ no ► read ► check ► quantise, tensor by tensor ──┴► build
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from models.quantise import quantise_linears
+from models import cache
+from models.quantise import activations, converted, quantise_layers
 from models.registry import Dimensions, WhisperSpec, matching
+from models.shortage import is_shortage
 from models.weights import DEMO, Weights
 from pipeline.errors import BadCheckpoint, ModelUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import torch
@@ -52,9 +58,39 @@ class Checkpoint:
     dims: ModelDimensions
     state: Mapping[str, torch.Tensor]  # names and shapes as in `Whisper(dims)`
 
+    @property
+    def dimensions(self) -> Dimensions:
+        """The same, as the registry has them."""
+        return Dimensions(**asdict(self.dims))
+
 
 class _Unsound(Exception):
     """What is wrong with a checkpoint, in words."""
+
+
+def load(
+    weights: Weights,
+    quantisation: Quantisation,
+    device: str,
+    weights_dir: Path,
+    note: Callable[[str], None],
+) -> Whisper:
+    """The model on `device`, for inference only; `quantisation` is settled, not "auto".
+
+    Published weights are quantised once and kept in `weights_dir`; while `cache.holds` them, the
+    file of `weights` is not touched. Raises BadCheckpoint, ModelUnavailable.
+    """
+    from whisper.model import ModelDimensions
+
+    spec = weights.spec
+    entry = cache.entry(spec, quantisation, weights_dir) if spec and weights.sha256 else None
+    if spec is None or entry is None:
+        return build(read(weights), quantisation, device)
+    model = _hollow(ModelDimensions(**asdict(spec.dimensions)), quantisation)
+    tensors = cache.tensors(
+        entry, model.state_dict(), lambda: converted(read(weights).state, model), note
+    )
+    return _filled(model, tensors.items(), spec, activations(quantisation, device), device)
 
 
 def read(weights: Weights) -> Checkpoint:
@@ -75,20 +111,11 @@ def read(weights: Weights) -> Checkpoint:
 
 
 def build(checkpoint: Checkpoint, quantisation: Quantisation, device: str) -> Whisper:
-    """The model on `device`, for inference only; `quantisation` is settled, not "auto".
-
-    With int8, what is no linear layer of a block stays float32. Layer norms always do.
-    """
-    import torch
-
-    dtypes = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-    model = _skeleton(checkpoint.dims)
-    model.load_state_dict(dict(checkpoint.state), assign=True)  # no copy: still in the file
-    if quantisation == "int8":
-        quantise_linears(model)
-    _own(model, dtypes.get(quantisation, torch.float32))
-    _set_alignment_heads(model, checkpoint.spec)
-    return model.requires_grad_(requires_grad=False).eval().to(device)
+    """The model on `device`, for inference only; `quantisation` is settled, not "auto"."""
+    model = _hollow(checkpoint.dims, quantisation)
+    tensors = converted(checkpoint.state, model)
+    dtype = activations(quantisation, device)
+    return _filled(model, tensors, checkpoint.spec, dtype, device)
 
 
 def _load(path: Path | None) -> Any:
@@ -104,9 +131,9 @@ def _load(path: Path | None) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
     except (PermissionError, FileNotFoundError) as error:
         raise ModelUnavailable(f"{path} cannot be read ({error.strerror}); check it.") from error
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_shortage(error):
+            raise
         # A broken or hostile file can raise nearly anything from torch's readers.
         raise _Unsound("it is damaged, or holds other things than tensors") from error
 
@@ -149,6 +176,41 @@ def _checked_state(state: Any, dims: ModelDimensions) -> Mapping[str, torch.Tens
     return state
 
 
+def _hollow(dims: ModelDimensions, quantisation: Quantisation) -> Whisper:
+    """The model, float32 but for its quantised layers, without its tensors."""
+    model = _skeleton(dims)
+    if quantisation in ("int8", "int4"):
+        quantise_layers(model, quantisation)
+    return model
+
+
+def _filled(
+    model: Whisper,
+    tensors: Iterable[tuple[str, torch.Tensor]],
+    spec: WhisperSpec | None,
+    dtype: torch.dtype,
+    device: str,
+) -> Whisper:
+    """Give the model its tensors, one after the other, on the device and in their precision."""
+    _set_precision(model, dtype)
+    wanted = model.state_dict()
+    placed = {name: tensor.to(device, wanted[name].dtype) for name, tensor in tensors}
+    model.load_state_dict(placed, assign=True)
+    _set_alignment_heads(model, spec)
+    return model.requires_grad_(requires_grad=False).eval().to(device)
+
+
+def _set_precision(model: Whisper, dtype: torch.dtype) -> None:
+    """Of all but layer norms and quantised layers, which have no parameters."""
+    from whisper.model import LayerNorm
+
+    for module in model.modules():
+        if not isinstance(module, LayerNorm):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    model.encoder.positional_embedding = model.encoder.positional_embedding.to(dtype)
+
+
 def _skeleton(dims: ModelDimensions) -> Whisper:
     """`Whisper(dims)` with names and shapes, but no memory for its tensors.
 
@@ -175,30 +237,17 @@ def _skeleton(dims: ModelDimensions) -> Whisper:
     return model
 
 
-def _own(model: Whisper, dtype: torch.dtype) -> None:
-    """Give the model memory of its own, tensor by tensor: a file may change under a mapping."""
-    import torch
-    from whisper.model import LayerNorm
-
-    for module in model.modules():
-        wanted = torch.float32 if isinstance(module, LayerNorm) else dtype
-        for parameter in module.parameters(recurse=False):
-            parameter.data = parameter.data.to(wanted, copy=True)
-    positions = model.encoder.positional_embedding
-    model.encoder.positional_embedding = positions.to(dtype, copy=True)
-
-
 def _set_alignment_heads(model: Whisper, spec: WhisperSpec | None) -> None:
     """Which heads tell the times of words; without a published set, whisper's default stays."""
     import torch
     from whisper import _ALIGNMENT_HEADS
 
-    heads = torch.zeros(model.dims.n_text_layer, model.dims.n_text_head, dtype=torch.bool)
-    if spec is not None and spec.name != DEMO:
+    if spec is not None and spec.name in _ALIGNMENT_HEADS:
         model.set_alignment_heads(_ALIGNMENT_HEADS[spec.name])
         return
-    if spec is None:
-        heads[model.dims.n_text_layer // 2 :] = True
-    else:
+    heads = torch.zeros(model.dims.n_text_layer, model.dims.n_text_head, dtype=torch.bool)
+    if spec is not None and spec.name == DEMO:
         heads[tuple(zip(*DEMO_ALIGNMENT_HEADS, strict=True))] = True
+    else:
+        heads[model.dims.n_text_layer // 2 :] = True
     model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)

@@ -1,4 +1,4 @@
-"""Loads models when they are first wanted, and keeps the last one.
+"""Loads models when they are first wanted, keeps the last one, and lends less when memory runs out.
 
 Goes in: how the machine is to be used, then options of jobs. Comes out: engines on loan.
 Does not know: jobs, files of media, how often an engine is used.
@@ -7,48 +7,73 @@ Does not know: jobs, files of media, how often an engine is used.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from models import checkpoint, quantise
-from models.registry import WhisperSpec, find, languages_of
-from models.weights import Weights, is_path, locate
-from pipeline.errors import BadOption, OutOfMemory
+from models import cache, checkpoint, ggml, memory
+from models.choose import Wanted, choose, ladder, refuse_impossible
+from models.descent import Descent, free_unused
+from models.engines.cpp_context import library_for
+from models.fetch import FetchOptions
+from models.inventory import is_here
+from models.registry import WHISPERS, find, of_own
+from models.shortage import told_as_out_of_memory
+from models.weights import AUTO, Weights, is_path, is_whisper_cpp, locate, own_path
+from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 from pipeline.types import EngineDescription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from models.choose import Choice
+    from models.engines.whisper_torch import Loaded
+    from models.fetch import Progress
+    from models.memory import Machine
     from pipeline.protocols import SpeechDetector, SpeechEngine
     from pipeline.types import SpeechOptions
+
+    Key = tuple[tuple[str, ...], str]
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """How the machine is used; nothing here changes a word."""
+    """How the machine is used; nothing here changes a word by itself."""
 
     weights_dir: Path
-    device: str = "auto"  # "cpu", "cuda", "cuda:1"; auto: a GPU if there is one
-    batch_size: int = 8  # windows that are decoded together
+    device: str = "auto"  # "cpu", "cuda", "cuda:1", "mps"; auto: what fits
+    batch_size: int | None = None  # windows that are decoded together; None: what fits
     threads: int | None = None  # None: torch's own choice
+    fetch: FetchOptions = field(default_factory=FetchOptions)
+    visible_gpus: str | None = None  # as CUDA_VISIBLE_DEVICES has it
+
+
+def silent(_done_bytes: int, _total_bytes: int | None) -> None:
+    """Progress that nobody watches."""
 
 
 class Pool:
     """A `pipeline.protocols.Engines`: one detector, and one speech engine at a time."""
 
-    def __init__(self, options: PoolOptions, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: PoolOptions,
+        note: Callable[[str], None],
+        progress: Progress = silent,
+        look: Callable[[str | None], Machine] = memory.look,
+    ) -> None:
         self._options = options
         self._note = note
+        self._progress = progress
+        self._look = look
         self._detector: SpeechDetector | None = None
-        self._speech: SpeechEngine | None = None
-        self._weights: tuple[str, Weights] | None = None  # under the name that they were asked by
-        self._loaded: tuple[str, str] | None = None  # model and quantisation, as they were asked
+        self._engine: SpeechEngine | None = None
+        self._key: Key | None = None  # what the engine was chosen for
 
     @contextmanager
     def detector(self) -> Iterator[SpeechDetector]:
         """silero-vad. Raises OutOfMemory."""
-        with _memory("The speech detector"):
+        with told_as_out_of_memory("The speech detector"):
             if self._detector is None:
                 from models.engines.silero import SileroDetector
 
@@ -56,19 +81,15 @@ class Pool:
                 self._detector = SileroDetector()
             yield self._detector
 
-    def prepare(self, options: SpeechOptions) -> Weights:
-        """Fetch the weights that the options need, before other work is put into a job.
+    def prepare(self, options: SpeechOptions) -> None:
+        """Choose, and fetch the weights, before other work is put into a job.
 
-        Raises BadOption, ModelUnavailable, StorageFailed.
+        Raises BadOption, ModelUnavailable, StorageFailed, BadCheckpoint, OutOfMemory.
         """
-        if self._options.device not in ("auto", "cpu"):
-            choose_device(self._options.device)
-        if not is_path(options.model):
-            _refuse_impossible(options, find(options.model))  # before anything is downloaded
-        if self._weights is None or self._weights[0] != options.model:
-            weights = locate(options.model, self._options.weights_dir, self._note)
-            self._weights = (options.model, weights)
-        return self._weights[1]
+        if is_whisper_cpp(options.model):
+            self._refuse_whisper_cpp(options)
+        elif not self._serves(wanted := self._wanted(options)):
+            self._choose(wanted)
 
     @contextmanager
     def speech(self, options: SpeechOptions) -> Iterator[SpeechEngine]:
@@ -76,36 +97,130 @@ class Pool:
 
         Raises BadOption, ModelUnavailable, StorageFailed, BadCheckpoint, OutOfMemory.
         """
-        weights = self.prepare(options)
-        with _memory(f"The model {options.model}, {self._options.batch_size} windows at once,"):
-            engine = self._speech_engine(options, weights)
-            _refuse_impossible(options, engine.description)
-            yield engine
+        try:
+            with told_as_out_of_memory(f"The model {options.model}"):
+                if is_whisper_cpp(options.model):
+                    self._refuse_whisper_cpp(options)
+                    yield self._whisper_cpp(options)
+                else:
+                    yield self._whisper_torch(self._wanted(options))
+        except OutOfMemory:
+            self._forget()  # nothing smaller was left to go on with
+            raise
 
-    def _speech_engine(self, options: SpeechOptions, weights: Weights) -> SpeechEngine:
-        wanted = (options.model, options.quantisation)
-        if self._speech is None or self._loaded != wanted:
-            self._speech = None  # make room first
-            self._speech = self._load(options, weights)
-            self._loaded = wanted
-        return self._speech
+    def _whisper_torch(self, wanted: Wanted) -> SpeechEngine:
+        if self._engine is None or not self._serves(wanted):
+            self._forget()
+            free_unused()
+            machine, choice = self._choose(wanted)
+            self._engine = self._load(machine, wanted, choice)
+            self._key = _key(wanted)
+        return self._engine
 
-    def _load(self, options: SpeechOptions, weights: Weights) -> SpeechEngine:
+    def _choose(self, wanted: Wanted) -> tuple[Machine, Choice]:
+        """What fits; without a network, of what is on this machine."""
+        machine = self._look(self._options.visible_gpus)
+        choice = choose(machine, wanted)
+        try:
+            self._bring(choice)
+        except ModelUnavailable as error:
+            here = self._here()
+            if wanted.model is not None or not here:
+                raise
+            self._note(f"{error} Until then, one of the models on this machine is taken.")
+            choice = choose(machine, replace(wanted, among=here))
+        return machine, choice
+
+    def _load(self, machine: Machine, wanted: Wanted, choice: Choice) -> SpeechEngine:
         from models.engines.whisper_torch import WhisperTorch
 
         self._set_threads()
-        device, device_reason = choose_device(self._options.device)
-        found = checkpoint.read(weights)
-        name = found.name if found.spec is None else found.spec.name
-        precision, precision_reason = quantise.resolve(options.quantisation, device, name)
-        model = checkpoint.build(found, precision, device)
-        reason = f"{precision} on {device}: {device_reason}, {precision_reason}"
-        languages, can_translate = _abilities(found.spec, found.dims.n_vocab)
-        self._note(f"{weights.name}: {reason}")
+        self._note(choice.reason)
+        descent = Descent(machine, wanted, choice, self._build, self._here, self._note)
+        return WhisperTorch(descent.load(), descent.relieve)
+
+    def _build(self, choice: Choice) -> Loaded:
+        from models.engines.whisper_torch import Loaded
+
+        weights, folder = self._bring(choice), self._options.weights_dir
+        model = checkpoint.load(weights, choice.quantisation, choice.device, folder, self._note)
         description = EngineDescription(
-            weights.name, precision, device, languages, can_translate, reason
+            weights.name,
+            choice.quantisation,
+            choice.device,
+            choice.spec.languages,
+            choice.spec.can_translate,
+            choice.reason,
         )
-        return WhisperTorch(model, description, self._options.batch_size)
+        return Loaded(model, description, choice.batch_size)
+
+    def _bring(self, choice: Choice) -> Weights:
+        """The weights on this machine; what is quantised already needs no other file."""
+        spec, folder = choice.spec, self._options.weights_dir
+        if not is_path(spec.name) and cache.holds(spec, choice.quantisation, folder):
+            return Weights(spec.name, folder / spec.file_name, spec, spec.sha256)
+        return self._locate(spec.name)
+
+    def _locate(self, model: str) -> Weights:
+        options = self._options
+        return locate(model, options.weights_dir, options.fetch, self._note, self._progress)
+
+    def _here(self) -> tuple[str, ...]:
+        """Published models that need no download, smallest first."""
+        folder = self._options.weights_dir
+        return tuple(spec.name for spec in WHISPERS if spec.sha256 and is_here(spec, folder))
+
+    def _wanted(self, options: SpeechOptions) -> Wanted:
+        model = None
+        if is_path(options.model):
+            own = checkpoint.read(self._locate(options.model))
+            model = of_own(options.model, own.dimensions)
+        elif options.model != AUTO:
+            model = find(options.model)
+        return Wanted(
+            options.language,
+            options.task,
+            options.wish,
+            model,
+            options.quantisation,
+            self._options.device,
+            self._options.batch_size,
+        )
+
+    def _serves(self, wanted: Wanted) -> bool:
+        """Whether the loaded engine does; any that tells languages apart may detect one."""
+        if self._engine is None or self._key is None:
+            return False
+        if wanted.model is None and wanted.language is None:
+            return len(self._engine.description.languages) > 1 and wanted.task == "transcribe"
+        return self._key == _key(wanted)
+
+    def _refuse_whisper_cpp(self, options: SpeechOptions) -> None:
+        """Raise what can be raised without loading: BadOption, BadCheckpoint, ModelUnavailable."""
+        file = ggml.read(own_path(options.model))
+        library_for(file.path)
+        refuse_impossible(of_own(options.model, file.dimensions), options.language, options.task)
+        if options.quantisation not in ("auto", file.format.nearest):
+            raise BadOption(
+                f"{options.model} is quantised already ({file.format.name}): leave "
+                f"--quantisation {options.quantisation} out."
+            )
+
+    def _whisper_cpp(self, options: SpeechOptions) -> SpeechEngine:
+        key: Key = ((options.model,), "auto")
+        if self._engine is None or self._key != key:
+            from models.engines import whisper_cpp
+
+            self._forget()
+            path = own_path(options.model)
+            self._engine = whisper_cpp.load(path, self._options.device, self._options.threads)
+            self._key = key
+            self._note(self._engine.description.reason)
+        return self._engine
+
+    def _forget(self) -> None:
+        """Make room before something else is loaded."""
+        self._engine = self._key = None
 
     def _set_threads(self) -> None:
         if self._options.threads is not None:
@@ -114,60 +229,6 @@ class Pool:
             torch.set_num_threads(self._options.threads)
 
 
-def choose_device(wanted: str) -> tuple[str, str]:
-    """The device by torch's name, "cpu" or "cuda:0", and the reason. Raises BadOption."""
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    devices = ("cpu", *(f"cuda:{index}" for index in range(count)))
-    if wanted == "auto":
-        return (devices[1], "a GPU is there") if count else ("cpu", "no GPU that torch can use")
-    device = "cuda:0" if wanted == "cuda" else wanted
-    if device not in devices:
-        raise BadOption(
-            f"There is no device {wanted} that torch can use here; give --device auto or one of: "
-            f"{', '.join(devices)}."
-        )
-    return device, f"{wanted} was asked for"
-
-
-def _abilities(spec: WhisperSpec | None, n_vocab: int) -> tuple[tuple[str, ...], bool]:
-    """Languages and translation; what fits no row may translate if it is multilingual."""
-    if spec is not None:
-        return spec.languages, spec.can_translate
-    languages = languages_of(n_vocab)
-    return languages, len(languages) > 1
-
-
-def _refuse_impossible(options: SpeechOptions, able: WhisperSpec | EngineDescription) -> None:
-    if options.language is not None and options.language not in able.languages:
-        raise BadOption(
-            f"The model {options.model} does not know the language {options.language!r}, "
-            f"but only: {', '.join(able.languages)}."
-        )
-    if options.task == "translate" and not able.can_translate:
-        raise BadOption(
-            f"The model {options.model} cannot translate; take one that can, such as --model small."
-        )
-
-
-@contextmanager
-def _memory(what: str) -> Iterator[None]:
-    """Tell a lack of memory, in whichever of torch's ways it shows, as OutOfMemory."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not _is_lack_of_memory(error):
-            raise
-        raise OutOfMemory(
-            f"{what} does not fit into memory; take a smaller --batch-size or a smaller --model, "
-            "or close other programs."
-        ) from error
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    import torch
-
-    # The CPU's allocator raises a plain RuntimeError with these words (c10/core/CPUAllocator).
-    words = "can't allocate memory"
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or words in str(error)
+def _key(wanted: Wanted) -> Key:
+    """Equal for all that the same model serves."""
+    return tuple(spec.name for spec in ladder(wanted)), wanted.quantisation

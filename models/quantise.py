@@ -1,55 +1,102 @@
-"""Which precision a model runs in, and the arithmetic of int8.
+"""The layers of a quantised Whisper, and the arithmetic of int8.
 
-Goes in: a wish and a device, or a model. Comes out: a precision with its reason, or the model with
-its linear layers in int8. Does not know: files, languages, decoding.
+Goes in: a float Whisper, or the tensors of one. Comes out: the same with its linear layers and its
+token embedding quantised. Does not know: files, languages, decoding, who wants which precision.
 
 The int8 is CTranslate2's, which the field trusts: weights with one scale for each output row,
 activations quantised as they come with one scale for each token, both symmetric; sums in int32.
+With int4 the linear layers have 4-bit weights and float activations; the token embedding, which
+also gives the logits, is int8 all the same.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from models import int4
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
     from whisper.model import Whisper
 
     from pipeline.types import Quantisation
 
+VERSION = 1  # of what is stored; a new one where other numbers or another layout come out
 _SMALLEST_SCALE = 1e-12  # a row of zeros is divided by it and stays zero
 _FLOAT16_CAPABILITY = (7, 0)  # CUDA; below Volta, float16 is slower than float32
+# Of weights or activations that are float for a moment. More take memory, and on a CPU time too: it
+# unmaps large tensors when they go, and every page of the next one faults again.
+_ROWS_AT_ONCE = 1024
 
 
-def resolve(quantisation: Quantisation, device: str, name: str) -> tuple[Quantisation, str]:
-    """The precision for model `name` on `device` ("cpu", "cuda:0"), and the reason."""
-    if quantisation != "auto":
-        return quantisation, f"{quantisation} was asked for"
-    if name == "demo":
-        return "float32", "the demo model is too small for less"
-    if device == "cpu":
-        if multiplies_int8(device):
-            return "int8", "int8 is fastest on this processor"
-        return "float32", "this processor has no exact int8 products"
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How weights (n, k) are kept, as two tensors, and multiplied."""
+
+    pack: Callable[[Tensor], tuple[Tensor, Tensor]]
+    products: Callable[
+        [Tensor, Tensor, Tensor], Tensor
+    ]  # of activations (m, k): (m, n), their type
+
+
+def scheme(quantisation: Quantisation) -> str | None:
+    """Names the numbers and their layout; None: a float precision, which has no numbers of ours."""
+    if quantisation == "int4":
+        return f"int4x{int4.block()}-v{VERSION}"
+    return f"int8-v{VERSION}" if quantisation == "int8" else None
+
+
+def activations(quantisation: Quantisation, device: str) -> torch.dtype:
+    """What all that is not quantised is kept and calculated in. Layer norms are float32 always."""
     import torch
 
-    if torch.cuda.get_device_capability(device) >= _FLOAT16_CAPABILITY:
-        return "float16", "float16 is fastest on this GPU"
-    return "float32", "this GPU is slow in float16"
+    floats = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if quantisation in floats:
+        return floats[quantisation]
+    if device.startswith("cuda"):
+        is_fast = torch.cuda.get_device_capability(device) >= _FLOAT16_CAPABILITY
+        return torch.float16 if is_fast else torch.float32
+    return torch.float16 if device == "mps" else torch.float32
 
 
-def quantise_linears(model: Whisper) -> None:
-    """Replace every linear layer of the encoder's and decoder's blocks, freeing its weights."""
+def quantise_layers(model: Whisper, quantisation: Quantisation) -> None:
+    """Replace every linear layer of the blocks, and the token embedding, freeing their weights.
+
+    A model on the meta device gets layers whose tensors are still to come; see `converted`.
+    """
     from torch import nn
 
-    layer_type = _int8_linear()
     for blocks in (model.encoder.blocks, model.decoder.blocks):
         for parent in list(blocks.modules()):
             for name, child in list(parent.named_children()):
                 if isinstance(child, nn.Linear):
-                    setattr(parent, name, layer_type(child.weight, child.bias))
+                    arithmetic = _arithmetic(quantisation, child.weight)
+                    layer = _linear()(arithmetic, child.weight, child.bias)
+                    setattr(parent, name, layer)
+    model.decoder.token_embedding = _embedding()(model.decoder.token_embedding.weight)
+    model.decoder.__class__ = _decoder()
+
+
+def converted(state: Mapping[str, Tensor], model: Whisper) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a checkpoint, one by one, as `model` keeps them: quantised, or copied."""
+    kept = model.state_dict()
+    for name, tensor in state.items():
+        path, _, kind = name.rpartition(".")
+        arithmetic = getattr(model.get_submodule(path), "arithmetic", None)
+        if kind == "weight" and arithmetic is not None:
+            weight, scale = arithmetic.pack(tensor)
+            yield name, weight
+            yield f"{path}.scale", scale
+        else:
+            yield name, tensor.to(kept[name].dtype, copy=True)
+
+
+# ── int8 ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +114,8 @@ def int8_products(left: Tensor, right: Tensor) -> Tensor:
 
     if multiplies_int8(left.device.type):
         return torch._int_mm(left, right.t())  # noqa: SLF001  - fast, and stable since torch 2.2
-    return left.float() @ right.float().t()
+    left = left.float()
+    return torch.cat([left @ rows.float().t() for rows in torch.split(right, _ROWS_AT_ONCE)], dim=1)
 
 
 @cache
@@ -85,31 +133,116 @@ def multiplies_int8(device: str) -> bool:
     return bool((sums == -64 * 127 * 127).all())
 
 
+def _pack_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Int8 (n, k) and float32 scales (n,)."""
+    import torch
+
+    rows = weight.new_empty(weight.shape, dtype=torch.int8)
+    scales = weight.new_empty(len(weight), dtype=torch.float32)
+    if not weight.is_meta:  # there, only shapes are wanted
+        for first in range(0, len(weight), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            rows[part], scale = quantise_rows(weight[part])
+            scales[part] = scale[:, 0]
+    return rows, scales
+
+
+def _multiply_int8(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    import torch
+
+    y = x.new_empty(len(x), len(weight))
+    for first in range(0, len(x), _ROWS_AT_ONCE):
+        part = slice(first, first + _ROWS_AT_ONCE)
+        rows, row_scale = quantise_rows(x[part])
+        torch.mul(int8_products(rows, weight) * row_scale, scale, out=y[part])
+    return y
+
+
+INT8 = Arithmetic(_pack_int8, _multiply_int8)
+INT4 = Arithmetic(int4.pack, int4.products)
+
+
+def _arithmetic(quantisation: Quantisation, weight: Tensor) -> Arithmetic:
+    """A layer of odd width, which OpenAI's models do not have, is int8 where int4 is wanted."""
+    return INT4 if quantisation == "int4" and int4.is_packable(weight) else INT8
+
+
+# ── layers: their classes are made on first use, since their base is torch's ─────────────────
+
+
 @cache
-def _int8_linear() -> type[torch.nn.Module]:
-    """The layer's class, made on first use, since its base is torch's."""
+def _linear() -> type[nn.Module]:
     from torch import nn
 
-    class Int8Linear(nn.Module):
-        """y = x Wᵀ + b. `weight` int8 (n, k), `scale` float32 (n,), `bias` float32 (n,) or None."""
+    class QuantisedLinear(nn.Module):
+        """y = x Wᵀ + b, (…, k) to (…, n) of the same type; `bias` float32 (n,) or None."""
 
         weight: Tensor
         scale: Tensor
         bias: Tensor | None
 
-        def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        def __init__(self, arithmetic: Arithmetic, weight: Tensor, bias: Tensor | None) -> None:
             super().__init__()
-            rows, scale = quantise_rows(weight.detach())
-            self.register_buffer("weight", rows)
-            self.register_buffer("scale", scale[:, 0])
+            self.arithmetic = arithmetic
+            packed, scale = arithmetic.pack(weight.detach())
+            self.register_buffer("weight", packed)
+            self.register_buffer("scale", scale)
             self.register_buffer("bias", None if bias is None else bias.detach().float())
 
         def forward(self, x: Tensor) -> Tensor:
-            rows, scale = quantise_rows(x.reshape(-1, x.shape[-1]))
-            y = int8_products(rows, self.weight) * scale
-            y.mul_(self.scale)
+            rows = x.reshape(-1, x.shape[-1])
+            y = self.arithmetic.products(rows, self.weight, self.scale)
             if self.bias is not None:
                 y.add_(self.bias)
-            return y.to(x.dtype).view(*x.shape[:-1], -1)
+            return y.view(*x.shape[:-1], -1)
 
-    return Int8Linear
+    return QuantisedLinear
+
+
+@cache
+def _embedding() -> type[nn.Module]:
+    from torch import nn
+
+    class Int8Embedding(nn.Module):
+        """A row for each token; its products with decoded features are the logits."""
+
+        weight: Tensor
+        scale: Tensor
+
+        def __init__(self, weight: Tensor) -> None:
+            super().__init__()
+            self.arithmetic = INT8
+            rows, scale = INT8.pack(weight.detach())
+            self.register_buffer("weight", rows)
+            self.register_buffer("scale", scale)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return self.weight[tokens] * self.scale[tokens].unsqueeze(-1)
+
+        def logits(self, x: Tensor) -> Tensor:
+            """(…, k) to float32 (…, tokens)."""
+            rows = x.reshape(-1, x.shape[-1]).float()
+            return INT8.products(rows, self.weight, self.scale).view(*x.shape[:-1], -1)
+
+    return Int8Embedding
+
+
+@cache
+def _decoder() -> type[nn.Module]:
+    from whisper.model import TextDecoder
+
+    class QuantisedDecoder(TextDecoder):  # type: ignore[misc]
+        """whisper's, but for the logits, which it takes from a float embedding."""
+
+        def forward(
+            self, x: Tensor, xa: Tensor, kv_cache: dict[Any, Tensor] | None = None
+        ) -> Tensor:
+            offset = next(iter(kv_cache.values())).shape[1] if kv_cache else 0
+            positions = self.positional_embedding[offset : offset + x.shape[-1]]
+            x = (self.token_embedding(x) + positions).to(xa.dtype)
+            for block in self.blocks:
+                x = block(x, xa, mask=self.mask, kv_cache=kv_cache)
+            logits: Tensor = self.token_embedding.logits(self.ln(x))
+            return logits
+
+    return QuantisedDecoder

@@ -172,3 +172,11 @@ def matching(dimensions: Dimensions) -> WhisperSpec | None:
     """The one row with these dimensions; None when there is none, or several."""
     rows = [spec for spec in WHISPERS if spec.dimensions == dimensions]
     return rows[0] if len(rows) == 1 else None
+
+
+def of_own(name: str, dimensions: Dimensions) -> WhisperSpec:
+    """A row for a file of one's own; one of no published dimensions translates if multilingual."""
+    languages, row = languages_of(dimensions.n_vocab), matching(dimensions)
+    can_translate = len(languages) > 1 if row is None else row.can_translate
+    parameters = _parameters(dimensions)
+    return WhisperSpec(name, dimensions, parameters, languages, can_translate, 0, 0, 0, "")

@@ -6,31 +6,22 @@ OpenAI's, or the user's own file unread. Does not know: what is in a checkpoint.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import socket
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-from warnings import catch_warnings, simplefilter
 
+from models.digest import stamp_of
+from models.fetch import RemoteFile, fetch, import_from
+from models.part import open_part, part_of
 from models.registry import WHISPERS, WhisperSpec, find
-from pipeline.errors import ModelUnavailable, StorageFailed
+from pipeline.errors import BadOption, Busy, ModelUnavailable, StorageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from models.fetch import FetchOptions, Note, Progress
 
+AUTO = "auto"  # whichever model fits the machine; not a model itself
 DEMO = "demo"
-DEFAULT = "small"
-STALL_S = 30.0  # a server that is silent for so long is gone
-_DISK_ERRORS = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.ENOTDIR, errno.EEXIST, errno.EIO),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,140 +31,123 @@ class Weights:
     name: str
     path: Path | None  # None: the demo model, which has its own loader
     spec: WhisperSpec | None  # None: a user's own file, known when it is read
+    sha256: str | None = None  # OpenAI's, and the file's; None: not published
 
 
 def is_path(model: str) -> bool:
-    """Whether the user means a file: a path separator or the suffix .pt says so."""
-    return model.endswith(".pt") or "/" in model or os.sep in model
+    """Whether the user means a file: a path separator or the suffix .pt or .bin says so."""
+    return model.endswith((".pt", ".bin")) or "/" in model or os.sep in model
+
+
+def is_whisper_cpp(model: str) -> bool:
+    """Whether the user means a file of whisper.cpp's: they end in .bin."""
+    return model.endswith(".bin")
 
 
 def canonical(model: str) -> str:
     """The one name of a model: an alias's row, a file's absolute path. Raises BadOption."""
     if is_path(model):
         return os.path.abspath(os.path.expanduser(model))  # noqa: PTH100, PTH111  - never raise
-    return find(model).name
+    return AUTO if model == AUTO else find(model).name
 
 
 def locate(
-    model: str,
-    weights_dir: Path,
-    note: Callable[[str], None],
-    table: Mapping[str, str] | None = None,
-    stall_s: float = STALL_S,
+    model: str, weights_dir: Path, options: FetchOptions, note: Note, progress: Progress
 ) -> Weights:
-    """The weights of a registry name, an alias, "demo" or a .pt file; downloaded if need be.
+    """The weights of a registry name, an alias, "demo" or a file; downloaded if need be.
 
-    `table` maps names to URLs whose last folder is the file's SHA-256; None: openai-whisper's own.
     Raises BadOption (no such model), ModelUnavailable, StorageFailed.
     """
     if is_path(model):
-        return _own_file(Path(canonical(model)))
+        path = own_path(model)
+        return Weights(path.name, path, None)
     spec = find(model)
     if spec.name == DEMO:
         return Weights(DEMO, None, spec)
-    url = _published(table)[spec.name]
-    path = weights_dir / Path(url).name
-    if not _is_intact(path, _sha256_in(url), note):
-        _fetch(spec.name, url, path, note, stall_s)
-    return Weights(spec.name, path, spec)
+    return published(spec, weights_dir, options, note, progress)
+
+
+def published(
+    spec: WhisperSpec, weights_dir: Path, options: FetchOptions, note: Note, progress: Progress
+) -> Weights:
+    """The weights of a row; downloaded if need be.
+
+    Raises BadOption (the demo is not published), ModelUnavailable, StorageFailed.
+    """
+    found = fetch(_remote(spec), weights_dir, options, note, progress)
+    return Weights(spec.name, found.path, spec, found.sha256)
+
+
+def imported(
+    spec: WhisperSpec, source: Path, weights_dir: Path, note: Note, progress: Progress
+) -> Weights:
+    """The weights of a row; copied, if need be, from a file or from the folder that it is in.
+
+    Raises BadOption (the demo is not published), ModelUnavailable, StorageFailed.
+    """
+    found = import_from(_remote(spec), source, weights_dir, note, progress)
+    return Weights(spec.name, found.path, spec, found.sha256)
 
 
 def at_hand(weights_dir: Path) -> tuple[str, ...]:
     """The registry's names whose files are in the folder, smallest first; not verified."""
-    names = (spec.name for spec in WHISPERS if spec.name != DEMO)
-    return tuple(name for name in names if (weights_dir / f"{name}.pt").is_file())
-
-
-def resolve_default(weights_dir: Path) -> tuple[str, str]:
-    """The model for a user who names none, and the reason."""
-    names = at_hand(weights_dir)
-    if DEFAULT in names:
-        return DEFAULT, f"{DEFAULT} is the default"
-    if names:
-        multilingual = [name for name in names if not name.endswith(".en")]
-        largest = (multilingual or names)[-1]
-        return largest, f"{DEFAULT} is not on this machine; {largest} is"
-    return DEFAULT, f"{DEFAULT} is the default, and no other model is on this machine"
-
-
-def _own_file(path: Path) -> Weights:
-    if not os.path.isfile(path):  # noqa: PTH113  - unlike Path.is_file, it never raises
-        what = "is not a file" if os.path.lexists(path) else "is not there"
-        raise ModelUnavailable(
-            f"The checkpoint {path} {what}; give the path of an OpenAI Whisper .pt file, "
-            "or the name of a model, such as --model small."
-        )
-    return Weights(path.name, path, None)
-
-
-def _published(table: Mapping[str, str] | None) -> Mapping[str, str]:
-    if table is not None:
-        return table
-    import whisper
-
-    published: Mapping[str, str] = whisper._MODELS  # noqa: SLF001  - its only table
-    return published
-
-
-def _sha256_in(url: str) -> str:
-    return url.split("/")[-2]
-
-
-def _is_intact(path: Path, sha256: str, note: Callable[[str], None]) -> bool:
-    """Whether the file is there and is what OpenAI published. Reads all of it."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            intact = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except OSError as error:
-        raise ModelUnavailable(
-            f"{path} cannot be read ({error}); check its permissions."
-        ) from error
-    if not intact:
-        note(f"{path} is damaged or not OpenAI's (its SHA-256 differs); it will be replaced")
-    return intact
-
-
-def _fetch(name: str, url: str, path: Path, note: Callable[[str], None], stall_s: float) -> None:
-    """Download into a folder beside the goal, verify, rename: what is in the folder is whole."""
-    import whisper
-
-    note(f"the model {name} is not on this machine; downloading it once into {path.parent}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent, prefix=".download-") as part, _patience(stall_s):
-            whisper._download(url, part, in_memory=False)  # noqa: SLF001  - verifies the SHA-256
-            (Path(part) / path.name).replace(path)
-    except OSError as error:
-        if error.errno in _DISK_ERRORS:
-            raise StorageFailed(
-                f"The model {name} cannot be stored in {path.parent} ({error.strerror}); "
-                "make room there or allow writing."
-            ) from error
-        raise _unavailable(name, path, error) from error
-    # TypeError: whisper reads a Content-Length that a login page in between may not send
-    except (HTTPException, RuntimeError, TypeError, ValueError) as error:
-        raise _unavailable(name, path, error) from error
-
-
-def _unavailable(name: str, path: Path, error: Exception) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"The model {name} is not on this machine and could not be downloaded ({error}): connect "
-        f"to the internet once, copy {path.name} from another machine into {path.parent}, or give "
-        f"--model path/to/{path.name}; to try the program without it, run: transcribe demo "
-        "(or use --model demo)."
+    return tuple(
+        spec.name
+        for spec in WHISPERS
+        if spec.name != DEMO and os.path.isfile(weights_dir / spec.file_name)  # noqa: PTH113  - never raises
     )
 
 
-@contextmanager
-def _patience(stall_s: float) -> Iterator[None]:
-    """Make up for whisper's download: it waits without limit, and leaves its file to be closed."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(stall_s)
+def remove(model: str, weights_dir: Path) -> int:
+    """Remove a published model's file and what has arrived of it; the bytes that this frees.
+
+    Raises BadOption, ModelUnavailable (nothing there), Busy, StorageFailed.
+    """
+    wanted = _remote(find(model))
+    target = weights_dir / wanted.file_name
+    if not (os.path.lexists(target) or os.path.lexists(part_of(target))):
+        raise ModelUnavailable(
+            f"There is no {wanted.file_name} in {weights_dir}: nothing was removed; "
+            "transcribe models says what is there."
+        )
+
+    def refuse() -> None:
+        raise Busy(f"{wanted.name} is being fetched by another process: stop that first.")
+
     try:
-        with catch_warnings():
-            simplefilter("ignore", ResourceWarning)
-            yield
-    finally:
-        socket.setdefaulttimeout(before)
+        with open_part(target, refuse) as part:
+            freed_bytes = part.size_bytes
+            part.restart()
+            return freed_bytes + _unlink(target) + _unlink(stamp_of(target))
+    except OSError as error:
+        raise StorageFailed(
+            f"{target} cannot be removed ({error.strerror or error}): allow writing in its folder."
+        ) from error
+
+
+def own_path(model: str) -> Path:
+    """The user's own file. Raises ModelUnavailable."""
+    path = Path(canonical(model))
+    if not os.path.isfile(path):  # noqa: PTH113  - unlike Path.is_file, it never raises
+        what = "is not a file" if os.path.lexists(path) else "is not there"
+        raise ModelUnavailable(
+            f"The checkpoint {path} {what}; give the path of an OpenAI Whisper .pt file or of a "
+            "whisper.cpp .bin file, or the name of a model, such as --model small."
+        )
+    return path
+
+
+def _remote(spec: WhisperSpec) -> RemoteFile:
+    if spec.name == DEMO:
+        raise BadOption("The demo model is a part of this program: it is always here.")
+    return RemoteFile(spec.name, spec.url, spec.sha256, spec.file_bytes, spec.file_name)
+
+
+def _unlink(path: Path) -> int:
+    """Remove a file, if it is there; its bytes."""
+    try:
+        size_bytes = path.lstat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    return size_bytes

@@ -192,23 +192,32 @@ def _transcribe(
     if not waiting:
         return tuple(heard)
     options = replace(work.job.speech, language=language.language)
-    with work.engines.speech(work.job.speech) as engine, work.folder.hear() as append:
-        _begin_to_hear(work, engine.description, heard, windows)
+    with work.engines.speech(options) as engine, work.folder.hear() as append:
+        _begin_to_hear(work, heard, windows)
         for result in engine.transcribe(_clips(work, waiting, options)):
+            _remember(work, engine.description)
             append(result)
             heard.append(result)
             work.listener.progress(result.window.end_s)
     return tuple(heard)
 
 
-def _begin_to_hear(
-    work: Work, engine: EngineDescription, heard: list[Heard], windows: tuple[Window, ...]
-) -> None:
-    work.folder.save("engine", engine)
+def _begin_to_hear(work: Work, heard: list[Heard], windows: tuple[Window, ...]) -> None:
     work.listener.stage("transcribe", windows[-1].end_s)
     if heard:
         work.listener.note(f"continued at {heard[-1].window.end_s:.0f} s")
         work.listener.progress(heard[-1].window.end_s)
+
+
+def _remember(work: Work, engine: EngineDescription) -> None:
+    """Note who hears; it changes where memory ran out, or where another run went on."""
+    known = _engines(work)
+    if engine != (known or (None,))[-1]:
+        work.folder.save("engines", (*known, engine))
+
+
+def _engines(work: Work) -> tuple[EngineDescription, ...]:
+    return work.folder.read("engines", tuple[EngineDescription, ...]) or ()
 
 
 def _clips(work: Work, windows: tuple[Window, ...], options: SpeechOptions) -> Iterator[Clip]:
@@ -223,14 +232,13 @@ def _transcript(
     segments = tuple(segment for window in heard for segment in window.segments)
     if not segments:
         work.listener.note(NO_SPEECH)
-    engine = work.folder.read("engine", EngineDescription)
     return Transcript(
         source=work.job.source.path.name,
         duration_s=audio.duration_s,
         language=naming.written_language(work.job, language.language),
         language_probability=language.probability,
         segments=segments,
-        provenance=Provenance(PROGRAM, engine, work.job.speech),
+        provenance=Provenance(PROGRAM, _engines(work), work.job.speech),
         notes=audio.notes if segments else (*audio.notes, NO_SPEECH),
     )
 

@@ -83,9 +83,9 @@ def _clean(line: str) -> str:
 def _origin(transcript: Transcript) -> Iterator[str]:
     """How the file came about."""
     made = transcript.provenance
-    engine, chosen, usual = made.engine, made.options, SpeechOptions()
+    chosen, usual = made.options, SpeechOptions()
     yield f"{made.program}, from {transcript.source}"
-    if engine is not None:
+    for engine in made.engines:
         yield f"model: {engine.model}, {engine.quantisation}, on {engine.device} ({engine.reason})"
     sure = transcript.language_probability
     yield f"language: {transcript.language}" + ("" if sure is None else f" (detected, {sure:.0%})")

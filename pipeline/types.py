@@ -218,7 +218,7 @@ class Provenance:
     """How an output came about: enough to make it again."""
 
     program: str  # "transcribe 0.1.0"
-    engine: EngineDescription | None  # None: there was no speech to hear
+    engines: tuple[EngineDescription, ...]  # that heard it, in order; none: there was no speech
     options: SpeechOptions
 
 

@@ -2,6 +2,8 @@
 
     cli ──► batch ──► pipeline.run        one process, one file after the other
      │        └─ progress                 what the terminal shows meanwhile
+     ├─ session                           what all commands share: how they start and end
+     ├─ model_commands, doctor            what fits here, and what is wrong
      └─ settings                          the environment; nobody else reads it
 
 Wiring happens here: `pipeline` and `models` do not know each other.

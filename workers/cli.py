@@ -5,23 +5,19 @@ Goes in: arguments. Comes out: an exit code, and lines or JSON. Does not know: h
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import MachineError, TranscribeError
 from pipeline.types import OutputOptions, SpeechOptions
 from pipeline.version import __version__
-from workers import settings as environment
-from workers.interruption import Interruption
+from workers.doctor import doctor_command
+from workers.model_commands import models_group
 from workers.options import (
-    DisplayOptions,
     GivenPath,
-    display_of,
     display_options,
     machine_of,
     machine_options,
@@ -31,40 +27,13 @@ from workers.options import (
     speech_options,
     whisper_spelling,
 )
+from workers.session import EXIT_CODES, Session, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
-
     from models.pool import PoolOptions
     from workers.batch import Request
-    from workers.settings import Settings
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-NOBODY_READS = 141  # 128 + SIGPIPE
-EXIT_CODES = (
-    "Exit codes: 0 all done, 1 our bug, 2 the input's fault, 3 the machine's (tools, disk, model, "
-    "memory), 4 busy, 130 interrupted. Of several files the worst one counts."
-)
 FIRST_CUES = 5  # shown by `transcribe demo`
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What one command was started with."""
-
-    settings: Settings
-    display: DisplayOptions
-    console: Console
-    interruption: Interruption
-
-    def say(self, text: str) -> None:
-        """A remark for a person, unless it was to be quiet."""
-        from workers.progress import say
-
-        if not self.display.quiet:
-            say(self.console, text)
 
 
 class RunByDefault(click.Group):
@@ -112,11 +81,11 @@ def run_command(files: tuple[Path, ...], **flags: Any) -> None:
         from workers.batch import expand
 
         machine, output = machine_of(flags, session.settings), output_of(flags)
-        model = _model(flags["model"] or session.settings.model, machine, session)
+        speech = speech_of(flags, session.settings)
         requests = tuple(expand(files, recursive=flags["recursive"]))
-        return _work_through(requests, speech_of(flags, model), output, machine, session)
+        return _work_through(requests, speech, output, machine, session)
 
-    _guarded(work, flags, "Nothing is lost: the same command goes on from here.")
+    guarded(work, flags, "Nothing is lost: the same command goes on from here.")
 
 
 @main.command("demo")
@@ -141,7 +110,7 @@ def demo_command(**flags: Any) -> None:
             session.say("\n" + "\n\n".join(srt.split("\n\n")[:FIRST_CUES]) + "\n\n…")
         return code
 
-    _guarded(work, flags, "The demo begins anew next time.")
+    guarded(work, flags, "The demo begins anew next time.")
 
 
 @main.command("clean")
@@ -157,18 +126,7 @@ def clean_command(everything: bool, **flags: Any) -> None:  # noqa: FBT001  - cl
         session.say(f"{freed_bytes / 1e6:.1f} MB freed")
         return 0
 
-    _guarded(work, flags, "The rest is still there.")
-
-
-def _model(wanted: str | None, machine: PoolOptions, session: Session) -> str:
-    """The model under the one name that it is known by; what stands in for none is said."""
-    from models.weights import canonical, resolve_default
-
-    if wanted is not None:
-        return canonical(wanted)
-    name, reason = resolve_default(machine.weights_dir)
-    session.say(f"model {name}: {reason}")
-    return name
+    guarded(work, flags, "The rest is still there.")
 
 
 def _work_through(
@@ -184,47 +142,26 @@ def _work_through(
     from pipeline.ffmpeg import Tools
     from pipeline.store import Store
     from workers.batch import Machinery, any_is_there, outcomes, worst
-    from workers.progress import displayed
+    from workers.progress import displayed, downloads
 
-    pool = Pool(machine, session.say)
-    if any_is_there(requests):
-        pool.prepare(speech)  # now, not after an hour of conversion
-    machinery = Machinery(Store(session.settings.home), pool, Tools())
     codes = []
-    with displayed(session.console, session.display) as shown:
-        for outcome in outcomes(requests, speech, output, machinery, shown, session.interruption):
-            if session.display.as_json:
-                click.echo(dumps(outcome))
-            codes.append(outcome.exit_code)
+    with downloads(session.console, session.display) as progress:
+        pool = Pool(machine, session.say, progress)
+        if any_is_there(requests):
+            pool.prepare(speech)  # now, not after an hour of conversion
+        machinery = Machinery(Store(session.settings.home), pool, Tools())
+        with displayed(session.console, session.display) as shown:
+            for outcome in outcomes(
+                requests, speech, output, machinery, shown, session.interruption
+            ):
+                if session.display.as_json:
+                    click.echo(dumps(outcome))
+                codes.append(outcome.exit_code)
     return worst(codes)
 
 
-def _guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str) -> None:
-    """Run, and end with the right code: no traceback for what can happen."""
-    from rich.console import Console
-
-    from workers.progress import say
-
-    display = display_of(flags)
-    on_stderr = display.as_json or display.quiet
-    interruption = Interruption()
-    interruption.install()
-    try:
-        session = Session(environment.load(), display, Console(stderr=on_stderr), interruption)
-        code = work(session)
-    except TranscribeError as error:
-        say(Console(stderr=True), str(error), "red")
-        code = error.exit_code
-    except KeyboardInterrupt:
-        say(Console(stderr=True), f"Stopped. {stopped}")
-        code = INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # rich leaves when nobody reads any more
-        code = NOBODY_READS
-    except OSError as error:  # the terminal, the current folder, the home
-        say(Console(stderr=True), f"{error.strerror}: {error.filename or 'output'}.", "red")
-        code = MachineError.exit_code
-    sys.exit(code)
-
+main.add_command(models_group)
+main.add_command(doctor_command)
 
 if __name__ == "__main__":
     main()

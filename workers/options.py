@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from click import Choice, Context, FloatRange, IntRange, Parameter, ParamType, option
 from click import Path as PathType
 
+from models.fetch import FetchOptions
 from models.pool import PoolOptions
 from models.registry import language_code
+from models.weights import canonical
 from pipeline.errors import BadOption
 from pipeline.naming import FIELDS, check_template
 from pipeline.types import (
@@ -27,6 +29,7 @@ from pipeline.types import (
     Quantisation,
     SpeechOptions,
     Task,
+    Wish,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +93,11 @@ class NumberOrNone(ParamType[float | None]):
 
 
 speech_options = _all(
-    option("--model", "-m", metavar="NAME", help="Whisper's size, demo, or a .pt file's path."),
+    option("--model", "-m", metavar="NAME",
+           help="Whisper's size, demo, or the path of a .pt or whisper.cpp .bin file; else what "
+                "fits this machine."),
+    option("--wish", type=Choice(get_args(Wish)), default=SPEECH.wish, show_default=True,
+           help="What the choice of a model goes by."),
     option("--language", "-l", metavar="CODE", help="What is spoken, such as en; else detected."),
     option("--task", type=Choice(get_args(Task)), default=SPEECH.task, show_default=True,
            help="Write what is said, or translate it into English."),
@@ -133,13 +140,16 @@ output_options = _all(
            help="Lines in a cue."),
 )  # fmt: skip
 
+model_dir_option = option(
+    "--model-dir", type=GivenPath(), metavar="DIR", help="Where weights are kept."
+)
 machine_options = _all(
     option("--device", default=MACHINE.device, show_default=True, metavar="NAME",
-           help="cpu, cuda, cuda:1."),
-    option("--batch-size", type=IntRange(1), default=MACHINE.batch_size, show_default=True,
-           help="Windows that are decoded together."),
+           help="cpu, cuda, cuda:1, mps."),
+    option("--batch-size", type=IntRange(1),
+           help="Windows that are decoded together; else what fits."),
     option("--threads", type=IntRange(1), help="Of the CPU; else torch decides."),
-    option("--model-dir", type=GivenPath(), metavar="DIR", help="Where weights are kept."),
+    model_dir_option,
 )  # fmt: skip
 
 display_options = _all(
@@ -149,11 +159,12 @@ display_options = _all(
 )
 
 
-def speech_of(flags: dict[str, Any], model: str) -> SpeechOptions:
-    """What is to be heard, with the model that was made of the flag. Raises BadOption."""
+def speech_of(flags: dict[str, Any], settings: Settings) -> SpeechOptions:
+    """What is to be heard. Raises BadOption."""
     language: str | None = flags["language"]
     return SpeechOptions(
-        model=model,
+        model=canonical(flags["model"] or settings.model or SPEECH.model),
+        wish=flags["wish"],
         quantisation=_quantisation(flags),
         language=language_code(language) if language else None,
         task=flags["task"],
@@ -213,6 +224,8 @@ def machine_of(flags: dict[str, Any], settings: Settings) -> PoolOptions:
         device=flags["device"],
         batch_size=flags["batch_size"],
         threads=flags["threads"],
+        fetch=FetchOptions(settings.mirror, settings.offline),
+        visible_gpus=settings.visible_gpus,
     )
 
 

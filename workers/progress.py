@@ -58,6 +58,42 @@ def displayed(console: Console, options: DisplayOptions) -> Iterator[Display]:
         yield Lines(console, time.monotonic, verbose=options.verbose)
 
 
+@contextmanager
+def downloads(
+    console: Console, options: DisplayOptions
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A function that is told (bytes done, bytes in all) and shows them."""
+    if options.quiet:
+        yield lambda _done, _total: None
+    elif console.is_terminal:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+        from rich.progress import TransferSpeedColumn as SpeedColumn
+
+        columns = (BarColumn(), DownloadColumn(), SpeedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("", visible=False)
+            yield lambda done, total: progress.update(
+                task, completed=done, total=total, visible=done != total
+            )
+    else:
+        yield _DownloadLines(console, time.monotonic)
+
+
+class _DownloadLines:
+    """A line now and then, for logs and pipes."""
+
+    def __init__(self, console: Console, now: Callable[[], float]) -> None:
+        self._console = console
+        self._now = now
+        self._said_s = now()
+
+    def __call__(self, done_bytes: int, total_bytes: int | None) -> None:
+        if self._now() - self._said_s >= LINE_EVERY_S:
+            self._said_s = self._now()
+            of = f" of {total_bytes / 1e6:,.0f}" if total_bytes else ""
+            say(self._console, f"downloading: {done_bytes / 1e6:,.0f}{of} MB")
+
+
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print text as it is: no markup, no colours of rich's own, no wrapping."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
+
+_NO = ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,12 @@ class Settings:
 
     home: Path  # TRANSCRIBE_HOME: job folders; the platform's user data folder
     weights_dir: Path  # TRANSCRIBE_WEIGHTS: OpenAI's .pt files; where openai-whisper keeps them
-    model: str | None  # TRANSCRIBE_MODEL; None: what is on this machine, see models.weights
+    model: str | None  # TRANSCRIBE_MODEL; None: what fits this machine, see models.choose
+    mirror: str | None  # TRANSCRIBE_MODEL_URL: a server of one's own that has OpenAI's files
+    offline: bool  # TRANSCRIBE_OFFLINE: 1 forbids all downloads
+    redis_url: str | None  # TRANSCRIBE_REDIS_URL
+    llm: str | None  # TRANSCRIBE_LLM: a server's URL or a GGUF file
+    visible_gpus: str | None  # CUDA_VISIBLE_DEVICES: which GPUs torch will see
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -35,7 +42,17 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         home=_absolute(home),
         weights_dir=_absolute(weights),
         model=environment.get("TRANSCRIBE_MODEL") or None,
+        mirror=environment.get("TRANSCRIBE_MODEL_URL") or None,
+        offline=environment.get("TRANSCRIBE_OFFLINE", "").lower() not in _NO,
+        redis_url=environment.get("TRANSCRIBE_REDIS_URL") or None,
+        llm=environment.get("TRANSCRIBE_LLM") or None,
+        visible_gpus=environment.get("CUDA_VISIBLE_DEVICES"),
     )
+
+
+def order_gpus(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let torch, once it is loaded, count GPUs as NVML does; nothing a user has set is changed."""
+    environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 def _absolute(path: str | Path) -> Path:

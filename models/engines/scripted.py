@@ -47,7 +47,8 @@ class ScriptedEngine:
 
     `script` is a function of the window, or texts: the n-th clip gets the n-th, over and over.
     Clips are taken `batch_size` at a time; with the batch that holds the failing clip, `failure` is
-    raised, once, before any of its results is given.
+    raised, once, before any of its results is given. From the clip of `change` on, another
+    description holds, as after a lack of memory.
     """
 
     def __init__(
@@ -57,19 +58,23 @@ class ScriptedEngine:
         batch_size: int = 1,
         failure: Failure | None = None,
         guess: LanguageGuess = ENGLISH,
+        change: tuple[int, EngineDescription] | None = None,
     ) -> None:
         self._script = script
         self._description = description
         self._batch_size = batch_size
         self._failure = failure
         self._guess = guess
+        self._change = change
         self.asked: list[Clip] = []  # clips to transcribe, in order
         self.batches: list[int] = []  # how many clips went together
         self.asked_for_language: list[Clip] = []
 
     @property
     def description(self) -> EngineDescription:
-        """As it was given."""
+        """As it was given for the clip that was asked last."""
+        if self._change is not None and len(self.asked) > self._change[0]:
+            return self._change[1]
         return self._description
 
     def detect_language(self, clips: Iterable[Clip]) -> LanguageGuess:

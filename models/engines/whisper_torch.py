@@ -1,7 +1,8 @@
 """Whisper on torch, many windows at once.
 
 Goes in: clips, of one file or of several. Comes out: the segments of each, in order.
-Does not know: where the model came from, files, or what the segments are for.
+Does not know: where the model came from, files, or what the segments are for. Where memory runs
+out, it goes on with what it is lent instead; nothing that was heard is heard again.
 
     clips ─► batch ─► encode ─► decode, with whisper's fall-back ─► cut ─► words ─► segments
                ▲                                                     │
@@ -13,16 +14,19 @@ from __future__ import annotations
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from models.engines.decode import decode_batch, encode, is_repetitive, is_silence, quiet
 from models.engines.segments import build, cut, part_of, settle
 from models.engines.words import align
+from models.shortage import is_shortage
 from pipeline.types import SAMPLE_RATE_HZ, Clip, Heard, LanguageGuess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeVar
 
     from torch import Tensor
     from whisper.decoding import DecodingResult
@@ -31,7 +35,18 @@ if TYPE_CHECKING:
 
     from pipeline.types import EngineDescription, Segment, Task, Window, Word
 
+    T = TypeVar("T")
+
 MAX_ROUNDS = 16  # how often the rest of a window is heard: a bound on work, not met by speech
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A model on its device, and how many windows it hears at once."""
+
+    model: Whisper
+    description: EngineDescription
+    batch_size: int = 8
 
 
 @dataclass(slots=True)
@@ -43,7 +58,7 @@ class _Open:
     unheard: int = 1  # parts of it that are still to be heard
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     """A clip, or what is left of it, to be heard in the next batch."""
 
@@ -53,21 +68,29 @@ class _Part:
 
 
 class WhisperTorch:
-    """A `pipeline.protocols.SpeechEngine`. The model is the same after every call as before it."""
+    """A `pipeline.protocols.SpeechEngine`. The model is the same after every call as before it.
 
-    def __init__(self, model: Whisper, description: EngineDescription, batch_size: int = 8) -> None:
-        self.description = description
-        self._model = model
-        self._batch_size = batch_size
+    `relieve` gives something that needs less memory in place of what ran out of it, and takes the
+    other's memory back; it raises OutOfMemory when nothing is left.
+    """
+
+    def __init__(self, loaded: Loaded, relieve: Callable[[Loaded], Loaded]) -> None:
+        self._loaded = loaded
+        self._relieve = relieve
+
+    @property
+    def description(self) -> EngineDescription:
+        """What hears now."""
+        return self._loaded.description
 
     def detect_language(self, clips: Iterable[Clip]) -> LanguageGuess:
         """Mean probabilities over the clips (at least one); a model of English is not asked."""
-        if not self._model.is_multilingual:
+        if not self._loaded.model.is_multilingual:
             return LanguageGuess("en", None)
-        source = iter(clips)
+        waiting = list(clips)
         rows: list[dict[str, float]] = []
-        while batch := list(islice(source, self._batch_size)):
-            rows += _language_probabilities(self._model, batch)
+        while batch := waiting[len(rows) : len(rows) + self._loaded.batch_size]:
+            rows += self._within_memory(partial(_language_probabilities, clips=batch)) or []
         means = {code: sum(row[code] for row in rows) / len(rows) for code in rows[0]}
         language = max(means, key=lambda code: means[code])
         return LanguageGuess(language, means[language])
@@ -81,31 +104,47 @@ class WhisperTorch:
             parts += self._fresh(source, len(parts), opened)
             if not parts:
                 return
-            batch, parts = parts[: self._batch_size], parts[self._batch_size :]
-            parts = [*_hear(self._model, batch), *parts]
+            batch, rest = parts[: self._loaded.batch_size], parts[self._loaded.batch_size :]
+            again: list[_Part] = []
+            self._within_memory(partial(_hear, batch=batch, again=again))
+            parts = [*again, *batch, *rest]
             while opened and opened[0].unheard == 0:
                 done = opened.popleft()
                 segments = sorted(done.segments, key=lambda segment: segment.start_s)
                 yield Heard(done.clip.window, tuple(segments))
 
+    def _within_memory(self, work: Callable[[Whisper], T]) -> T | None:
+        """What the work gives; None if memory ran out, so that the rest is to be done with less."""
+        try:
+            return work(self._loaded.model)
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+        # Only now is what the exception's frames held free.
+        self._loaded = self._relieve(self._loaded)
+        return None
+
     def _fresh(self, source: Iterator[Clip], waiting: int, opened: deque[_Open]) -> list[_Part]:
         """New clips to fill a batch, unless too many wait for an older one to be answered."""
-        room = min(self._batch_size - waiting, 2 * self._batch_size - len(opened))
+        batch_size = self._loaded.batch_size
+        room = min(batch_size - waiting, 2 * batch_size - len(opened))
         fresh = [_Open(clip) for clip in islice(source, max(0, room))]
         opened.extend(fresh)
         return [_Part(one, one.clip) for one in fresh]
 
 
-def _hear(model: Whisper, parts: Sequence[_Part]) -> list[_Part]:
-    """Decode parts together, note their segments, and return what has to be heard again."""
+def _hear(model: Whisper, batch: list[_Part], again: list[_Part]) -> None:
+    """Decode the parts of the batch together, and note their segments.
+
+    Each part leaves the batch when it is heard; what is left to hear of it goes to `again`.
+    """
     import torch
 
-    again = []
-    clips = [part.clip for part in parts]
+    clips = [part.clip for part in batch]
     with torch.inference_mode(), quiet(), _hooks_restored(model):
         features = encode(model, clips)
         results = decode_batch(model, features, clips)
-        for part, encoded, result in zip(parts, features, results, strict=True):
+        for part, encoded, result in zip(tuple(batch), features, results, strict=True):
             may_continue = part.round < MAX_ROUNDS
             segments, rest = _read(model, part.clip, encoded, result, may_continue=may_continue)
             part.of.segments += segments
@@ -113,7 +152,7 @@ def _hear(model: Whisper, parts: Sequence[_Part]) -> list[_Part]:
             again += [
                 _Part(part.of, _clip_of(part.clip, window), part.round + 1) for window in rest
             ]
-    return again
+            batch.remove(part)
 
 
 def _read(

@@ -2,6 +2,10 @@
 
 Goes in: the bundled recordings and what is truly said in them. Comes out: a table, or with --json
 an object. Does not know: how the words were found.
+
+    python -m tests.benchmarks.accuracy [--json] [--quantisations]
+
+With --quantisations, one after the other: how much each of them costs.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
+from itertools import chain
 from pathlib import Path
 
 import srt
@@ -24,6 +29,8 @@ from pipeline.run import run
 from pipeline.source import take
 from pipeline.store import Store
 from pipeline.types import Job, OutputOptions, Quantisation, SpeechOptions, Stage
+
+QUANTISATIONS: tuple[Quantisation, ...] = ("float32", "bfloat16", "float16", "int8", "int4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class Said:
 class Accuracy:
     """How well one set of recordings was heard."""
 
+    quantisation: Quantisation
     recordings: str
     words: int
     word_error_rate: float
@@ -64,9 +72,10 @@ def measure(quantisation: Quantisation = "auto") -> tuple[Accuracy, Accuracy]:
         episode = cues_of(EPISODE, Path(folder), quantisation)
         heard = [cues_of(clip.path, Path(folder), quantisation) for clip in clips()]
     truth = [tuple(Said(s.start_s, s.end_s, s.text) for s in clip.segments) for clip in clips()]
+    episode_truth = read_srt(EPISODE_REFERENCE.read_text(encoding="utf-8"))
     return (
-        compare("episode", [read_srt(EPISODE_REFERENCE.read_text(encoding="utf-8"))], [episode]),
-        compare("clips", truth, heard),
+        compare(quantisation, "episode", [episode_truth], [episode]),
+        compare(quantisation, "clips", truth, heard),
     )
 
 
@@ -90,7 +99,12 @@ def read_srt(text: str) -> tuple[Said, ...]:
     )
 
 
-def compare(name: str, truth: list[tuple[Said, ...]], heard: list[tuple[Said, ...]]) -> Accuracy:
+def compare(
+    quantisation: Quantisation,
+    name: str,
+    truth: list[tuple[Said, ...]],
+    heard: list[tuple[Said, ...]],
+) -> Accuracy:
     """Word error rate over all recordings, and how far the starts of sentences are off."""
     import jiwer
     from whisper.normalizers import EnglishTextNormalizer
@@ -100,6 +114,7 @@ def compare(name: str, truth: list[tuple[Said, ...]], heard: list[tuple[Said, ..
     wrote = [normalise(" ".join(s.text for s in recording)) for recording in heard]
     errors_s = [error for pair in zip(truth, heard, strict=True) for error in start_errors_s(*pair)]
     return Accuracy(
+        quantisation=quantisation,
         recordings=name,
         words=sum(len(text.split()) for text in said),
         word_error_rate=jiwer.wer(said, wrote),
@@ -138,17 +153,20 @@ def words_of(texts: tuple[Said, ...]) -> tuple[list[str], dict[int, float]]:
 
 
 def main() -> None:
-    """Print the table."""
-    rows = measure()
+    """Print the table, each line as soon as it is known."""
+    wanted = QUANTISATIONS if "--quantisations" in sys.argv else ("auto",)
     if "--json" in sys.argv:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        rows = [asdict(row) for quantisation in wanted for row in measure(quantisation)]
+        print(json.dumps(rows, indent=1))
         return
-    print(f"{'':9}{'words':>7}{'WER':>8}{'sentences':>11}{'matched':>9}{'start error':>22}")
-    for row in rows:
+    columns = f"{'words':>7}{'WER':>8}{'sentences':>11}{'matched':>9}{'start error':>22}"
+    print(f"{'':10}{'':9}{columns}")
+    for row in chain.from_iterable(map(measure, wanted)):
         error = f"{row.start_error_median_s:.3f} / {row.start_error_p95_s:.3f} s"
         print(
-            f"{row.recordings:9}{row.words:7}{row.word_error_rate:8.2%}{row.sentences:11}"
-            f"{row.starts_matched:9}{error:>22}"
+            f"{row.quantisation:10}{row.recordings:9}{row.words:7}{row.word_error_rate:8.2%}"
+            f"{row.sentences:11}{row.starts_matched:9}{error:>22}",
+            flush=True,
         )
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from whisper.model import LayerNorm, ModelDimensions, Whisper
 from models import checkpoint
 from models.checkpoint import BOUNDS, DEMO_ALIGNMENT_HEADS, Checkpoint, build, read
 from models.demo import load_checkpoint
+from models.quantise import converted
 from models.registry import WHISPERS, find
 from models.weights import Weights
 from pipeline.errors import BadCheckpoint, ModelUnavailable
@@ -119,6 +122,23 @@ def test_int8_leaves_nothing_else_in_the_blocks_but_layer_norms():
         owners = [m for m in blocks.modules() if list(m.parameters(recurse=False))]
         assert all(isinstance(module, LayerNorm) for module in owners)
         assert torch.int8 in {buffer.dtype for buffer in blocks.buffers()}
+
+
+@pytest.mark.parametrize(("quantisation", "tolerance"), [("int8", 0.01), ("int4", 0.01)])
+def test_what_is_not_quantised_can_be_float16_as_on_a_gpu(quantisation, tolerance):
+    hollow = checkpoint._hollow(DIMS, quantisation)
+    kept = dict(converted(random_state(), hollow))
+    model = checkpoint._filled(hollow, kept.items(), None, torch.float16, "cpu")
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    changed = {name for name, tensor in kept.items() if dtypes[name] != tensor.dtype}
+    assert {dtypes[name] for name in changed} == {torch.float16}
+    assert changed == {
+        *(f"encoder.conv{n}.{kind}" for n in (1, 2) for kind in ("weight", "bias")),
+        *(f"{half}.positional_embedding" for half in ("encoder", "decoder")),
+    }
+    float32 = build(Checkpoint("mine.pt", None, DIMS, random_state()), quantisation, "cpu")
+    exact, found = hear(float32), hear(model, torch.float16)
+    assert (found - exact).norm() < tolerance * exact.norm()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -286,6 +306,30 @@ def test_the_bounds_hold_every_model_and_nothing_larger():
             assert BOUNDS[name][0] <= value <= BOUNDS[name][1]
     for name, (_, high) in BOUNDS.items():
         assert high == max(getattr(spec.dimensions, name) for spec in WHISPERS)
+
+
+WITHOUT_MEMORY = """
+import resource, sys, torch, whisper.model
+from pathlib import Path
+from models import checkpoint, shortage
+from models.weights import Weights
+used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used_bytes + (16 << 20), resource.RLIM_INFINITY))
+try:
+    checkpoint.read(Weights("mine.pt", Path(sys.argv[1]), None))
+except Exception as error:
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    sys.exit(not shortage.is_shortage(error))
+sys.exit("it was read")
+"""
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux tells how much is mapped")
+def test_a_lack_of_memory_is_not_taken_for_damage(saved):
+    wide = replace(DIMS, n_audio_state=512, n_text_state=512)  # an embedding of 53 MB
+    weights = saved(content(wide), _use_new_zipfile_serialization=False)
+    command = [sys.executable, "-c", WITHOUT_MEMORY, weights.path]
+    subprocess.run(command, check=True)
 
 
 def test_a_file_that_goes_away_is_told_as_such(tmp_path):

@@ -2,24 +2,35 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from whisper.model import ModelDimensions
 
-from models import demo
+from models import checkpoint, demo
+from models.choose import GIB
 from models.demo.compact import load
+from models.digest import remember
 from models.engines.silero import SileroDetector
-from models.pool import Pool, PoolOptions, choose_device
+from models.fetch import FetchOptions
+from models.memory import Machine
+from models.pool import Pool, PoolOptions
+from models.registry import find
 from pipeline.errors import BadCheckpoint, BadOption, ModelUnavailable, OutOfMemory
 from pipeline.types import SpeechOptions
+from tests.models import ggml
 
 DEMO = SpeechOptions(model="demo", language="en")
 
 
+ROOMY = Machine(64 * GIB, 32 * GIB, "MemAvailable of this machine", (), cpu_int8=True)
+OFFLINE = FetchOptions(offline=True)
+
+
 @pytest.fixture
 def pool(tmp_path):
-    return Pool(PoolOptions(tmp_path, device="cpu"), lambda _: None)
+    return Pool(PoolOptions(tmp_path, fetch=OFFLINE), lambda _: None, look=lambda _: ROOMY)
 
 
 @pytest.fixture
@@ -33,26 +44,25 @@ def demo_file(tmp_path):
 def test_the_demo_is_lent_with_a_description(pool):
     with pool.speech(DEMO) as engine:
         found = engine.description
-    assert (found.model, found.quantisation, found.device) == ("demo", "float32", "cpu")
+    assert (found.model, found.quantisation, found.device) == ("demo", "int8", "cpu")
     assert (found.languages, found.can_translate) == (("en",), False)
-    assert found.reason == (
-        "float32 on cpu: cpu was asked for, the demo model is too small for less"
-    )
+    assert found.reason.startswith("demo, int8, batch 8 on the CPU: needs ")
+    assert found.reason.endswith(" of 32.0 GiB free; it was asked for by name")
 
 
 def test_an_engine_is_kept_until_another_is_wanted(pool):
     with pool.speech(DEMO) as first, pool.speech(replace(DEMO, beam_size=5)) as second:
         assert second is first
-    with pool.speech(replace(DEMO, quantisation="int8")) as third:
+    with pool.speech(replace(DEMO, quantisation="float32")) as third:
         assert third is not first
-        assert third.description.quantisation == "int8"
+        assert third.description.quantisation == "float32"
 
 
 def test_a_file_of_ones_own_is_lent_under_its_name(pool, demo_file):
     with pool.speech(SpeechOptions(model=str(demo_file))) as engine:
         assert engine.description.model == "mine.pt"
         assert engine.description.languages == ("en",)
-        assert engine.description.quantisation == "float32"
+        assert engine.description.quantisation == "int8"
 
 
 def test_the_detector_is_lent_and_kept(pool):
@@ -132,23 +142,136 @@ def test_other_errors_pass_as_they_are(pool):
         raise RuntimeError("a bug")
 
 
-def test_the_device_is_a_gpu_if_there_is_one():
-    device, reason = choose_device("auto")
-    if torch.cuda.is_available():
-        assert (device, reason) == ("cuda:0", "a GPU is there")
-    else:
-        assert (device, reason) == ("cpu", "no GPU that torch can use")
-
-
-@pytest.mark.parametrize("wanted", ["cuda:99", "mps", "gpu", ""])
-def test_a_device_that_is_not_there_is_refused(wanted):
-    with pytest.raises(BadOption, match="--device auto or one of: cpu"):
-        choose_device(wanted)
-
-
 def test_making_a_pool_needs_no_heavy_library(tmp_path):
     code = (
         "import sys, pathlib, models.pool as p; p.Pool(p.PoolOptions(pathlib.Path()), print);"
         "sys.exit(bool({'torch', 'whisper', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ── what fits ────────────────────────────────────────────────────────────────────────────────
+
+
+class Shelf:
+    """A folder with random models of true dimensions, as if OpenAI had published them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.notes = []
+
+    def put(self, name):
+        spec = find(name)
+        state = random_state(spec)
+        dims = asdict(spec.dimensions)
+        torch.save({"dims": dims, "model_state_dict": state}, self.folder / spec.file_name)
+        remember(self.folder / spec.file_name, spec.sha256)
+
+    def pool(self, machine=ROOMY):
+        options = PoolOptions(self.folder, fetch=OFFLINE)
+        return Pool(options, self.notes.append, look=lambda _: machine)
+
+
+def random_state(spec):
+    generator = torch.Generator().manual_seed(3)
+    dims = ModelDimensions(**asdict(spec.dimensions))
+    return {
+        name: torch.randn(tensor.shape, generator=generator).mul_(0.02).half()
+        for name, tensor in checkpoint._skeleton(dims).state_dict().items()
+    }
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    return Shelf(tmp_path)
+
+
+AUTO = SpeechOptions(quantisation="int8")
+
+
+def test_without_a_network_what_is_on_this_machine_is_taken_and_said(shelf):
+    shelf.put("tiny")
+    with shelf.pool().speech(replace(AUTO, language="de")) as engine:
+        assert engine.description.model == "tiny"
+    assert any("large-v3" in note and "offline" in note.lower() for note in shelf.notes)
+
+
+def test_without_a_network_and_without_models_the_error_says_what_to_do(shelf):
+    with pytest.raises(ModelUnavailable, match="--from"):
+        shelf.pool().prepare(AUTO)
+
+
+def test_a_named_model_is_never_replaced_by_another(shelf):
+    shelf.put("tiny")
+    with pytest.raises(ModelUnavailable):
+        shelf.pool().prepare(replace(AUTO, model="small"))
+
+
+def test_an_engine_that_is_loaded_also_detects_languages(shelf):
+    shelf.put("tiny")
+    pool = shelf.pool()
+    with pool.speech(replace(AUTO, language="de")) as first, pool.speech(AUTO) as asked:
+        assert asked is first
+    with pool.speech(replace(AUTO, language="fr")) as french:
+        assert french is first
+
+
+def test_what_is_kept_quantised_needs_no_other_file(shelf):
+    shelf.put("tiny")
+    with shelf.pool().speech(replace(AUTO, model="tiny")):
+        pass
+    (shelf.folder / "tiny.pt").unlink()
+    with shelf.pool().speech(replace(AUTO, model="tiny")) as engine:
+        assert engine.description.quantisation == "int8"
+
+
+def test_a_machine_without_room_is_told_with_the_numbers(shelf):
+    crowded = replace(ROOMY, ram_free_bytes=GIB // 10)
+    with pytest.raises(OutOfMemory, match=r"where 0\.1 GiB are free"):
+        shelf.pool(crowded).prepare(AUTO)
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path):
+    options = PoolOptions(tmp_path, device="cuda:99")
+    with pytest.raises(BadOption, match="one of: cpu"):
+        Pool(options, lambda _: None, look=lambda _: ROOMY).prepare(DEMO)
+
+
+# ── whisper.cpp ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def ggml_file(tmp_path):
+    return ggml.write(tmp_path / "ggml-demo-q8_0.bin", demo.load_checkpoint(), "q8_0")
+
+
+def test_a_model_of_whisper_cpp_is_lent_and_kept(pool, ggml_file):
+    options = SpeechOptions(model=str(ggml_file), language="en")
+    pool.prepare(options)
+    with pool.speech(options) as first, pool.speech(options) as second:
+        assert second is first
+        assert first.description.model == "ggml-demo-q8_0.bin"
+        assert first.description.quantisation == "int8"
+    with pool.speech(DEMO) as other:
+        assert other.description.model == "demo"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"language": "de"}, "'de', but only: en"),
+        ({"task": "translate"}, "cannot translate"),
+        ({"quantisation": "float16"}, "is quantised already"),
+    ],
+)
+def test_what_a_model_of_whisper_cpp_cannot_do_is_refused(pool, ggml_file, wrong, message):
+    options = SpeechOptions(model=str(ggml_file), **wrong)
+    with pytest.raises(BadOption, match=message):
+        pool.prepare(options)
+
+
+def test_an_engine_that_ran_out_of_memory_is_not_lent_again(pool):
+    with pytest.raises(OutOfMemory), pool.speech(DEMO) as first:
+        exhaust()
+    with pool.speech(DEMO) as second:
+        assert second is not first

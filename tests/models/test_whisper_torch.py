@@ -18,7 +18,8 @@ from whisper.model import ModelDimensions, Whisper
 
 from models import demo
 from models.engines import decode as ours
-from models.engines.whisper_torch import WhisperTorch
+from models.engines.whisper_torch import Loaded, WhisperTorch
+from pipeline.errors import OutOfMemory
 from pipeline.types import SAMPLE_RATE_HZ, Clip, EngineDescription, Span, SpeechOptions, Window
 
 SPEECH = SpeechOptions(language="en", word_times=False, temperatures=(0.0,))
@@ -71,7 +72,11 @@ def engine(model, batch_size=8):
     description = EngineDescription(
         "test", "float32", "cpu", languages, can_translate=False, reason="a test"
     )
-    return WhisperTorch(model, description, batch_size)
+    return WhisperTorch(Loaded(model, description, batch_size), nothing_less)
+
+
+def nothing_less(_):
+    raise OutOfMemory("memory ran out in a test of something else")
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 import srt
 
 from models.engines.scripted import (
+    DESCRIPTION,
     ScriptedDetector,
     ScriptedEngine,
     ScriptedEngines,
@@ -300,9 +302,28 @@ def test_json_holds_the_whole_transcript_and_how_it_came_about(studio):
     outcome = studio.run(speech, OutputOptions(formats=("json",)))
     transcript = codec.loads(outcome.outputs[0].read_text(), Transcript)
     assert [segment.text for segment in transcript.segments] == ["One.", "Two.", "Three.", "Four."]
-    assert transcript.provenance.engine == studio.engine.description
+    assert transcript.provenance.engines == (studio.engine.description,)
     assert transcript.provenance.options == speech
     assert transcript.provenance.program.startswith("transcribe ")
+
+
+def test_an_engine_that_changes_on_the_way_is_recorded_as_two(studio):
+    smaller = replace(DESCRIPTION, model="smaller", reason="out of memory")
+    studio.engine = ScriptedEngine(("One.",), change=(2, smaller))
+    outcome = studio.run(output=OutputOptions(formats=("json",)))
+    transcript = codec.loads(outcome.outputs[0].read_text(), Transcript)
+    assert transcript.provenance.engines == (DESCRIPTION, smaller)
+
+
+def test_a_run_that_goes_on_with_another_engine_records_both(studio):
+    studio.engine = ScriptedEngine(("One.",), failure=(2, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        studio.run(output=OutputOptions(formats=("json",)))
+    other = replace(DESCRIPTION, model="other")
+    studio.engine = ScriptedEngine(("Two.",), other)
+    outcome = studio.run(output=OutputOptions(formats=("json",)))
+    transcript = codec.loads(outcome.outputs[0].read_text(), Transcript)
+    assert [one.model for one in transcript.provenance.engines] == ["scripted", "other"]
 
 
 def test_windows_reach_the_engine_as_sound_in_media_time(studio):

@@ -35,7 +35,7 @@ HEARD = (
     Segment(4.5, 5.0, "", (), 0.2, -0.5, 1.2, 0.1),
 )
 TALK = Transcript(
-    "talk.mkv", 60.0, "en", 0.98, HEARD, Provenance("transcribe 0.1.0", ENGINE, SpeechOptions())
+    "talk.mkv", 60.0, "en", 0.98, HEARD, Provenance("transcribe 0.1.0", (ENGINE,), SpeechOptions())
 )
 CUES = (
     Cue(0.5, 2.0, ("Fish & chips?",)),
@@ -161,7 +161,7 @@ def test_a_blank_line_cannot_end_a_cue_early():
 def test_vtt_says_how_it_came_about():
     asked = replace(SpeechOptions(), initial_prompt="Ada,\n\nKnuth --> you", beam_size=5)
     talk = replace(
-        TALK, provenance=Provenance("transcribe 0.1.0", ENGINE, asked), notes=("cut at 59 s",)
+        TALK, provenance=Provenance("transcribe 0.1.0", (ENGINE,), asked), notes=("cut at 59 s",)
     )
     assert render("vtt", talk, CUES) == (
         "WEBVTT\n\n"
@@ -182,7 +182,7 @@ def test_vtt_without_speech_still_says_so():
         TALK,
         segments=(),
         language_probability=None,
-        provenance=Provenance("transcribe 0.1.0", None, SpeechOptions()),
+        provenance=Provenance("transcribe 0.1.0", (), SpeechOptions()),
         notes=("no speech was found",),
     )
     assert render("vtt", silent, ()) == (
@@ -198,7 +198,7 @@ def test_txt_has_a_line_for_each_segment_as_whisper_writes_it():
 def test_json_is_readable_and_complete():
     plain = json.loads(render("json", TALK, CUES))
     assert plain["segments"][0]["words"][0]["text"] == " Fish & chips?"
-    assert plain["provenance"]["engine"]["reason"] == "3.1 GiB are free"
+    assert plain["provenance"]["engines"][0]["reason"] == "3.1 GiB are free"
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -18,6 +18,7 @@ from workers.options import (
     temperatures,
     whisper_spelling,
 )
+from workers.settings import load
 
 
 def options_of(*arguments):
@@ -27,7 +28,7 @@ def options_of(*arguments):
     @speech_options
     @output_options
     def command(**flags):
-        made.append((speech_of(flags, flags["model"] or "small"), output_of(flags)))
+        made.append((speech_of(flags, load({})), output_of(flags)))
 
     result = CliRunner().invoke(command, arguments, standalone_mode=False)
     if result.exception:

@@ -1,0 +1,48 @@
+"""A lack of memory, in whichever of torch's ways it shows.
+
+Goes in: an exception. Comes out: whether memory was short, or OutOfMemory. Does not know: what to
+do about it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline.errors import OutOfMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What torch's plain RuntimeErrors say: the CPU's allocator (c10/core/CPUAllocator), oneDNN, cuBLAS
+# and cuDNN without room for their code or workspaces, Metal.
+_WORDS = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether memory ran out."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemory):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+
+
+@contextmanager
+def told_as_out_of_memory(what: str) -> Iterator[None]:
+    """Raise OutOfMemory for a lack of memory, naming `what` did not fit."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        raise OutOfMemory(
+            f"{what} does not fit into memory; take a smaller --batch-size or a smaller --model, "
+            "or close other programs."
+        ) from error

@@ -1,0 +1,254 @@
+"""Computed against measured peak memory: `make needs`.
+
+Goes in: sizes, precisions, batches. Comes out: a table, or with --json a list. Does not know: where
+the memory goes.
+
+Each row is a process of its own. It loads random weights of a model's true dimensions as the program
+does, and transcribes noise. The weights are such that one word comes for ever: every window is
+decoded to the last token, doubted, sampled again, and all its words are timed; and every window
+has the longest prompt. On a CPU the peak is what the kernel notes (VmHWM, Linux), from when the
+model is loaded; "loading" is the peak before that, which for float precisions counts pages of
+OpenAI's file that the kernel may take back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.needs import MIB, needed
+from models.registry import Dimensions, find
+from pipeline.types import SAMPLE_RATE_HZ, WINDOW_S, Clip, Quantisation, Span, SpeechOptions, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+SIZES = ("tiny", "base", "small")
+QUANTISATIONS: tuple[Quantisation, ...] = ("float32", "bfloat16", "int8", "int4")
+BATCHES = (1, 8)
+THREADS = 2  # each has buffers of its own
+ROUNDS, FEWEST_WINDOWS = 2, 3  # batches, and windows: then memory has stopped growing
+LONG_PROMPT = " alpha beta gamma delta" * 100
+LOUDNESS = 10.0  # of the one word's logit, against others and against the end
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is measured."""
+
+    size: str
+    quantisation: Quantisation
+    batch_size: int
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was computed for a case, and what its process took."""
+
+    case: Case
+    computed_bytes: int
+    measured_bytes: int
+    loading_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        return self.computed_bytes / self.measured_bytes
+
+
+def main() -> None:
+    """Print a line for each case."""
+    wanted, rows = arguments(), []
+    cases = product(wanted.sizes, wanted.quantisations, wanted.batches)
+    if not wanted.json:
+        print(
+            f"{'MiB':10}{'':10}{'batch':>6}{'computed':>10}{'measured':>10}{'ratio':>7}{'loading':>9}"
+        )
+    with tempfile.TemporaryDirectory(dir=wanted.scratch) as folder:
+        for size, quantisation, batch_size in cases:
+            rows.append(measure(Case(size, quantisation, batch_size, wanted.device), Path(folder)))
+            if not wanted.json:
+                print(line(rows[-1]), flush=True)
+    if wanted.json:
+        print(json.dumps([{**asdict(row), "ratio": row.ratio} for row in rows], indent=1))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.needs")
+    parser.add_argument("sizes", nargs="*", default=SIZES)
+    parser.add_argument("--quantisations", nargs="+", default=QUANTISATIONS)
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
+    parser.add_argument("--scratch", type=Path, help="where weights are kept meanwhile")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def line(row: Row) -> str:
+    case = row.case
+    computed, measured, loading = (
+        f"{value / MIB:.0f}"
+        for value in (row.computed_bytes, row.measured_bytes, row.loading_bytes)
+    )
+    return (
+        f"{case.size:10}{case.quantisation:10}{case.batch_size:6}"
+        f"{computed:>10}{measured:>10}{row.ratio:7.2f}{loading:>9}"
+    )
+
+
+def measure(case: Case, folder: Path) -> Row:
+    """Run a case in a process of its own, with the weights ready in the folder."""
+    spec = find(case.size)
+    if not (folder / spec.file_name).exists():
+        save(spec.dimensions, folder / spec.file_name)
+    run("prepare", case, folder)
+    measured_bytes, loading_bytes = json.loads(run("transcribe", case, folder))
+    kind = "cpu" if case.device == "cpu" else "cuda"
+    need = needed(spec.dimensions, case.quantisation, kind, case.batch_size)
+    return Row(case, need.total_bytes, measured_bytes, loading_bytes)
+
+
+def save(dimensions: Dimensions, path: Path) -> None:
+    """A checkpoint as OpenAI writes them. Whatever it hears, it says one word, and never ends."""
+    import torch
+
+    state = random_state(dimensions)
+    embedding, word = state["decoder.token_embedding.weight"], 1000
+    embedding[50_256:] = 0  # the end, what is special, times
+    embedding[:, 0] = -LOUDNESS
+    embedding[word, 0] = LOUDNESS
+    state["decoder.ln.weight"].fill_(0.01)  # what was heard hardly counts
+    state["decoder.ln.bias"].zero_()[0] = LOUDNESS
+    torch.save({"dims": asdict(dimensions), "model_state_dict": state}, path)
+
+
+def random_state(dimensions: Dimensions) -> dict[str, Any]:
+    """Seeded float16 tensors."""
+    import torch
+    from whisper.model import ModelDimensions
+
+    from models.checkpoint import _skeleton
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = _skeleton(ModelDimensions(**asdict(dimensions))).state_dict()
+    return {
+        name: torch.randn(tensor.shape, generator=generator).mul_(0.02).half()
+        for name, tensor in shapes.items()
+    }
+
+
+# ── in a process of its own ──────────────────────────────────────────────────────────────────
+
+
+def run(what: str, case: Case, folder: Path) -> str:
+    """What a function of this module prints about a case."""
+    script = f"from tests.benchmarks.needs import *; {what}({case!r}, Path({str(folder)!r}))"
+    threads = {"OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, **threads},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def prepare(case: Case, folder: Path) -> None:
+    """Let quantised weights be made, so that they are only mapped later."""
+    load(case, folder)
+
+
+def transcribe(case: Case, folder: Path) -> None:
+    """Print the peak of transcribing and that of loading, in bytes."""
+    from models.engines.whisper_torch import Loaded, WhisperTorch
+    from pipeline.types import EngineDescription
+
+    before_bytes = used_bytes_of_gpu(case)
+    loaded = Loaded(
+        load(case, folder),
+        EngineDescription(case.size, case.quantisation, case.device, ("en",), False, ""),
+        case.batch_size,
+    )
+    loading_bytes = peak_bytes()
+    forget_peak()
+    for heard in WhisperTorch(loaded, relieve=never).transcribe(clips(case)):
+        assert len(heard.segments) == 1, heard
+    is_cpu = case.device == "cpu"
+    measured_bytes = peak_bytes() if is_cpu else peak_bytes_of_gpu(case, before_bytes)
+    print(json.dumps([measured_bytes, loading_bytes]))
+
+
+def load(case: Case, folder: Path) -> Any:
+    from models.checkpoint import load as load_checkpoint
+    from models.weights import Weights
+
+    spec = find(case.size)
+    weights = Weights(spec.name, folder / spec.file_name, spec, spec.sha256)
+    return load_checkpoint(weights, case.quantisation, case.device, folder, note=never)
+
+
+def never(what: object) -> Any:
+    raise AssertionError(what)
+
+
+def clips(case: Case) -> Iterator[Clip]:
+    """Noise. The first clip is sampled again; the others do the same with less patience."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    for i in range(max(FEWEST_WINDOWS, ROUNDS * case.batch_size)):
+        start_s, end_s = i * WINDOW_S, (i + 1) * WINDOW_S
+        samples = generator.standard_normal(round(WINDOW_S * SAMPLE_RATE_HZ), dtype=np.float32)
+        options = SpeechOptions(
+            language="en",
+            initial_prompt=LONG_PROMPT,
+            temperatures=(0.0,) if i else (0.0, 1.0),
+        )
+        yield Clip(Window(start_s, end_s, (Span(start_s, end_s),)), samples * 0.1, options)
+
+
+def peak_bytes() -> int:
+    """The most that this process had in memory, since the last `forget_peak`."""
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) * 1024
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the high-water mark
+
+
+def used_bytes_of_gpu(case: Case) -> int:
+    """By all processes, as NVML tells it."""
+    if case.device == "cpu":
+        return 0
+    import pynvml
+
+    pynvml.nvmlInit()
+    index = int(case.device.partition(":")[2] or 0)
+    return pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index)).used
+
+
+def peak_bytes_of_gpu(case: Case, before_bytes: int) -> int:
+    """What torch reserved at most, and what is used beside it: the context and libraries."""
+    import torch
+
+    torch.cuda.synchronize(case.device)
+    used_bytes = used_bytes_of_gpu(case) - before_bytes
+    context_bytes = used_bytes - torch.cuda.memory_reserved(case.device)
+    return torch.cuda.max_memory_reserved(case.device) + context_bytes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Which Whisper for which machine: properties, and thirty machines that people have."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.choose import GIB, Wanted, choices, choose, ladder, step_down
+from models.memory import Gpu, Machine
+from models.needs import needed
+from models.registry import WHISPERS, find
+from pipeline.errors import BadOption, OutOfMemory
+
+
+def machine(ram_gib, *gpus, cpu_int8=True):
+    """Free RAM, and (free GiB, compute capability) of each GPU; "mps" is an Apple's."""
+    found = tuple(
+        Gpu(index, "a GPU", round(gib * GIB), round(gib * GIB), None, "mps")
+        if capability == "mps"
+        else Gpu(index, "a GPU", round(gib * GIB), round(gib * GIB), capability)
+        for index, (gib, capability) in enumerate(gpus)
+    )
+    ram_bytes = round(ram_gib * GIB)
+    return Machine(ram_bytes, ram_bytes, "MemAvailable of this machine", found, cpu_int8)
+
+
+gib = st.floats(0.0, 160.0)
+capabilities = st.sampled_from([(3, 5), (6, 1), (7, 0), (7, 5), (8, 6), (9, 0), "mps"])
+machines = st.builds(
+    lambda ram, gpus, cpu_int8: machine(ram, *gpus, cpu_int8=cpu_int8),
+    st.one_of(gib, st.floats(0.0, 4.0)),
+    st.lists(st.tuples(st.one_of(gib, st.floats(0.0, 12.0)), capabilities), max_size=3),
+    st.booleans(),
+)
+wishes = st.sampled_from(["fast", "balanced", "best"])
+wants = st.builds(
+    Wanted,
+    language=st.sampled_from([None, "en", "de", "zh", "yue"]),
+    task=st.sampled_from(["transcribe", "translate"]),
+    wish=wishes,
+)
+
+
+def free_bytes(machine, device):
+    if device == "cpu":
+        return machine.ram_free_bytes
+    return max(gpu.free_bytes for gpu in machine.gpus if gpu.device == device)
+
+
+def kind_of(machine, device):
+    return next((gpu.kind for gpu in machine.gpus if gpu.device == device), "cpu")
+
+
+def is_old(machine, device):
+    found = [gpu for gpu in machine.gpus if gpu.device == device and gpu.kind == "cuda"]
+    return bool(found) and found[0].capability < (7, 0)
+
+
+@given(machines, wants)
+def test_every_choice_fits_and_can_do_what_is_wanted(machine, wanted):
+    for choice in choices(machine, wanted):
+        need = needed(
+            choice.spec.dimensions,
+            choice.quantisation,
+            kind_of(machine, choice.device),
+            choice.batch_size,
+            fast_float16=not is_old(machine, choice.device),
+        )
+        assert choice.need_bytes == need.total_bytes
+        assert choice.need_bytes <= choice.free_bytes == free_bytes(machine, choice.device)
+        assert wanted.language is None or wanted.language in choice.spec.languages
+        assert wanted.task == "transcribe" or choice.spec.can_translate
+        assert choice.spec.name != "demo"
+
+
+@given(machines, wants)
+def test_no_smaller_model_is_taken_where_a_larger_one_fits(machine, wanted):
+    found = choices(machine, wanted)
+    if not found:
+        return
+    chosen = found[0]
+    wanted_sizes = [spec.name for spec in ladder(wanted)]
+    larger = wanted_sizes[: wanted_sizes.index(chosen.spec.name)]
+    fitting = {choice.spec.name for choice in found if choice.device == chosen.device}
+    assert not fitting & set(larger)
+
+
+@given(machines, wants)
+def test_of_several_gpus_only_the_freest_is_taken(machine, wanted):
+    for choice in choices(machine, wanted):
+        if choice.device != "cpu":
+            assert choice.free_bytes == max(gpu.free_bytes for gpu in machine.gpus)
+
+
+@given(machines, wants, st.floats(1.0, 10.0))
+def test_more_memory_of_one_kind_never_gives_a_smaller_model(machine, wanted, factor):
+    only_ram = replace(machine, gpus=())
+    more = replace(only_ram, ram_free_bytes=round(machine.ram_free_bytes * factor))
+    sizes = [spec.name for spec in ladder(wanted)]
+    before, after = choices(only_ram, wanted), choices(more, wanted)
+    if before:
+        assert sizes.index(after[0].spec.name) <= sizes.index(before[0].spec.name)
+
+
+@given(machines, wants)
+def test_stepping_down_ends_and_each_step_needs_less_or_leaves_the_gpu(machine, wanted):
+    found = choices(machine, wanted)
+    if not found:
+        return
+    choice, steps = found[0], [found[0]]
+    while (lower := step_down(machine, wanted, choice)) is not None:
+        if lower.device == choice.device:
+            assert lower.need_bytes < choice.need_bytes
+        else:
+            assert (choice.device, lower.device) != ("cpu", choice.device)
+            assert lower.device == "cpu"
+        assert "out of memory with" in lower.reason
+        choice = lower
+        steps.append(choice)
+    assert len(
+        {(one.spec.name, one.quantisation, one.device, one.batch_size) for one in steps}
+    ) == len(steps)
+
+
+def test_steps_save_in_the_batch_then_in_precision_then_in_size_then_leave_the_gpu():
+    here = machine(64, (24, (8, 6)))
+    wanted = Wanted("de")
+    choice = choose(here, wanted)
+    steps = [choice]
+    while (choice := step_down(here, wanted, choice)) is not None:
+        steps.append(choice)
+    first = [one for one in steps if one.spec == steps[0].spec and one.quantisation == "float16"]
+    assert steps[: len(first)] == first
+    assert [one.batch_size for one in first] == sorted(
+        (one.batch_size for one in first), reverse=True
+    )
+    devices = [one.device for one in steps]
+    assert devices == sorted(devices, key=lambda device: device == "cpu")
+    on_gpu = [one for one in steps if one.device != "cpu"]
+    assert {one.quantisation for one in on_gpu if one.spec == on_gpu[0].spec} == {
+        "float16",
+        "int8",
+        "int4",
+    }
+    assert len({one.spec.name for one in on_gpu}) > 1
+
+
+def test_a_model_that_was_named_is_never_exchanged_for_another():
+    here, wanted = machine(64, (24, (8, 6))), Wanted("de", model=find("medium"))
+    assert {choice.spec.name for choice in choices(here, wanted)} == {"medium"}
+    assert choose(here, wanted).reason.endswith("it was asked for by name")
+
+
+def test_precision_batch_and_device_are_kept_when_they_are_settled():
+    here = machine(64, (24, (8, 6)), (20, (8, 6)))
+    wanted = Wanted("de", quantisation="float32", device="cuda:1", batch_size=3)
+    for choice in choices(here, wanted):
+        assert (choice.quantisation, choice.device, choice.batch_size) == ("float32", "cuda:1", 3)
+    assert choose(here, replace(wanted, device="cuda")).device == "cuda:0"
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(BadOption, match="no device cuda:7 .* one of: cpu, cuda:0"):
+        choose(machine(8, (4, (8, 6))), Wanted(device="cuda:7"))
+
+
+@pytest.mark.parametrize("name", ["turbo", "small.en", "demo"])
+def test_what_cannot_translate_is_refused_for_it(name):
+    with pytest.raises(BadOption, match=f"{name} cannot translate"):
+        choose(machine(64), Wanted(model=find(name), task="translate"))
+
+
+def test_a_language_that_the_named_model_does_not_know_is_refused():
+    with pytest.raises(BadOption, match="'yue', but only: en, zh"):
+        choose(machine(64), Wanted("yue", model=find("large-v2")))
+
+
+def test_only_models_with_cantonese_are_taken_for_it():
+    assert [spec.name for spec in ladder(Wanted("yue"))] == ["large-v3", "large-v3-turbo"]
+
+
+def test_where_nothing_fits_the_numbers_are_said():
+    pattern = r"tiny does not fit: it needs \d\.\d GiB on the CPU, where 0\.1 GiB are free"
+    with pytest.raises(OutOfMemory, match=pattern):
+        choose(machine(0.1), Wanted("de"))
+    with pytest.raises(OutOfMemory, match=r"on GPU 0, where 0\.2 GiB are free and .* on the CPU"):
+        choose(machine(0.1, (0.2, (8, 6))), Wanted("de"))
+
+
+def test_the_reason_names_what_was_passed_over():
+    reason = choose(machine(32, (1.5, (8, 6))), Wanted("de")).reason
+    pattern = (
+        r"(.+), (\w+), batch (\d+) on GPU 0: needs (.+) of 1\.5 GiB free; (.+) would need (.+)"
+    )
+    found = re.fullmatch(pattern, reason)
+    assert found
+    assert float(found[4]) <= 1.5 < float(found[6])
+
+
+def test_among_models_at_hand_the_wished_one_is_taken_then_the_largest():
+    here = machine(64)
+    assert choose(here, Wanted("en", among=("tiny", "small"))).spec.name == "small"
+    assert choose(here, Wanted("en", among=("tiny", "medium"))).spec.name == "medium"
+    assert (
+        choose(here, Wanted(among=("tiny", "medium", "large-v3-turbo.en"[:14]))).spec.name != "demo"
+    )
+    with pytest.raises(OutOfMemory, match=r"None of the models on this machine \(small\.en\)"):
+        choose(here, Wanted("de", among=("small.en",)))
+
+
+def test_every_published_model_can_be_named_on_a_large_machine():
+    for spec in WHISPERS:
+        assert choose(machine(139, (139, (9, 0))), Wanted(model=spec)).spec == spec

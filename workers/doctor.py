@@ -1,0 +1,201 @@
+"""`transcribe doctor`: whether all is here that the work needs.
+
+Goes in: settings. Comes out: one line a finding, each bad one with its remedy, and an exit code.
+Does not know: how to mend anything.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from pipeline.errors import MachineError, TranscribeError
+from pipeline.version import __version__
+from workers.options import display_options
+from workers.session import EXIT_CODES, Session, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from models.memory import Machine
+    from workers.settings import Settings
+
+ANSWER_S = 3.0  # within which a server on one's own network answers
+LEAST_FREE_BYTES = 2**30  # an hour of sound takes 0.1 GB, and a model up to 3
+_STYLES = {"good": "green", "bad": "red", "note": "dim"}
+_MARKS = {"good": "ok", "bad": "BAD", "note": "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: Literal["good", "bad", "note"]
+    found: str
+    remedy: str = ""  # for what is bad
+
+
+@click.command("doctor", epilog=EXIT_CODES)
+@display_options
+def doctor_command(**flags: Any) -> None:
+    """Check ffmpeg, GPU, memory, folders, models and servers; 3 if anything is bad."""
+
+    def work(session: Session) -> int:
+        from pipeline.codec import dumps
+
+        findings = tuple(examine(session.settings))
+        if session.display.as_json:
+            click.echo(dumps(findings))
+        width = max(len(finding.what) for finding in findings)
+        for finding in () if session.display.as_json else findings:
+            line = f"{_MARKS[finding.state]:<3}  {finding.what:<{width}}  {finding.found}"
+            session.say(line, _STYLES[finding.state])
+            if finding.state == "bad":
+                session.say(f"     {'':<{width}}  → {finding.remedy}", "bold")
+        bad = any(finding.state == "bad" for finding in findings)
+        return MachineError.exit_code if bad else 0
+
+    guarded(work, flags, "Nothing was changed.")
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All findings, the foundations first."""
+    from models.memory import look
+
+    yield Finding("transcribe", "good", __version__)
+    yield program("ffmpeg")
+    yield program("ffprobe")
+    machine = look(settings.visible_gpus)
+    yield from gpus(machine)
+    yield memory(machine)
+    yield folder("jobs", settings.home, "TRANSCRIBE_HOME")
+    yield folder("models", settings.weights_dir, "TRANSCRIBE_WEIGHTS")
+    yield from chosen(machine, settings)
+    yield redis(settings.redis_url)
+    yield llm(settings.llm)
+
+
+def program(name: str) -> Finding:
+    """A program on the PATH, and its version."""
+    remedy = "install ffmpeg, for example: sudo apt-get install ffmpeg"
+    if shutil.which(name) is None:
+        return Finding(name, "bad", "is not installed, or not on the PATH", remedy)
+    try:
+        done = subprocess.run([name, "-version"], capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(name, "bad", f"does not start: {error}", remedy)
+    words = done.stdout.decode(errors="replace").split()
+    return Finding(name, "good", " ".join(words[1:3]))
+
+
+def gpus(machine: Machine) -> Iterator[Finding]:
+    """Each GPU, and what is to be known of those that are not used."""
+    for gpu in machine.gpus:
+        free = f"{_gib(gpu.free_bytes)} of {_gib(gpu.total_bytes)} GiB free"
+        yield Finding(gpu.device, "good", f"{gpu.name}, {free}")
+    if not machine.gpus:
+        yield Finding("GPU", "note", "none that torch can use: the CPU will work")
+    for text in machine.notes:
+        yield Finding("GPU", "note", text)
+
+
+def memory(machine: Machine) -> Finding:
+    """Free RAM."""
+    free = f"{_gib(machine.ram_free_bytes)} of {_gib(machine.ram_total_bytes)} GiB free"
+    return Finding("RAM", "good", f"{free} ({machine.ram_reason})")
+
+
+def folder(what: str, path: Path, variable: str) -> Finding:
+    """Whether a folder can be written, and how much room is left."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    remedy = f"allow writing there, or set {variable} to another folder"
+    try:
+        probe = there / ".transcribe-doctor"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return Finding(what, "bad", f"{path} cannot be written: {error.strerror}", remedy)
+    free_bytes = shutil.disk_usage(there).free
+    room = f"{path}, {_gib(free_bytes)} GiB free"
+    if free_bytes < LEAST_FREE_BYTES:
+        return Finding(what, "bad", room, f"make room, or set {variable} to another folder")
+    return Finding(what, "good", room)
+
+
+def chosen(machine: Machine, settings: Settings) -> Iterator[Finding]:
+    """What would be chosen for English and for another language, and whether it is here."""
+    from models.choose import Wanted, choose
+    from models.inventory import is_here
+
+    for what, language in (("English", "en"), ("other", "de")):
+        try:
+            choice = choose(machine, Wanted(language))
+        except TranscribeError as error:
+            yield Finding(what, "bad", str(error), "close other programs, or take --model tiny")
+            continue
+        name = choice.spec.name
+        if is_here(choice.spec, settings.weights_dir):
+            yield Finding(what, "good", choice.reason)
+        elif settings.offline:
+            fetch = f"on another machine: transcribe models fetch {name}; then here with --from"
+            yield Finding(what, "bad", f"{choice.reason}; not here, and downloads are off", fetch)
+        else:
+            yield Finding(what, "note", f"{choice.reason}; will be downloaded when it is needed")
+
+
+def redis(url: str | None) -> Finding:
+    """Whether the queue's server answers."""
+    if url is None:
+        return Finding("Redis", "note", "not set up (TRANSCRIBE_REDIS_URL); the queue needs it")
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    try:
+        with Redis.from_url(
+            url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
+        ) as client:
+            client.ping()
+            version = str(client.info("server")["redis_version"])
+    except (RedisError, ValueError, OSError) as error:
+        remedy = "start redis-server, or set TRANSCRIBE_REDIS_URL to redis://host:6379/0"
+        return Finding("Redis", "bad", f"does not answer: {error}", remedy)
+    return Finding("Redis", "good", f"answers, version {version}")
+
+
+def llm(where: str | None) -> Finding:
+    """Whether the language model for summaries is there."""
+    if where is None:
+        return Finding("LLM", "note", "not set up (TRANSCRIBE_LLM); only summaries need it")
+    if where.startswith(("http://", "https://")):
+        return _llm_server(where)
+    path = Path(where).expanduser()
+    try:
+        with path.open("rb") as file:
+            is_gguf = file.read(4) == b"GGUF"
+    except OSError as error:
+        return Finding("LLM", "bad", f"{path}: {error.strerror}", "give the path of a GGUF file")
+    if not is_gguf:
+        return Finding("LLM", "bad", f"{path} is no GGUF file", "give the path of a GGUF file")
+    return Finding("LLM", "good", str(path))
+
+
+def _llm_server(url: str) -> Finding:
+    import requests
+
+    try:
+        answer = requests.get(f"{url.rstrip('/')}/v1/models", timeout=ANSWER_S)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        remedy = "start the server, or set TRANSCRIBE_LLM to its address, without /v1"
+        return Finding("LLM", "bad", f"{url} does not answer: {error}", remedy)
+    return Finding("LLM", "good", f"{url} answers")
+
+
+def _gib(value_bytes: int) -> str:
+    return f"{value_bytes / 2**30:.1f}"

@@ -1,0 +1,75 @@
+"""What every command of the terminal shares: settings, a console, an ending with the right code.
+
+Goes in: a command's work and its flags. Comes out: an exit code, and no traceback for what can
+happen. Does not know: any command.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import MachineError, TranscribeError
+from workers import settings as environment
+from workers.interruption import Interruption
+from workers.options import DisplayOptions, display_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from workers.settings import Settings
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+NOBODY_READS = 141  # 128 + SIGPIPE
+EXIT_CODES = (
+    "Exit codes: 0 all done, 1 our bug, 2 the input's fault, 3 the machine's (tools, disk, model, "
+    "memory), 4 busy, 130 interrupted. Of several files the worst one counts."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one command was started with."""
+
+    settings: Settings
+    display: DisplayOptions
+    console: Console
+    interruption: Interruption
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """A remark for a person, unless it was to be quiet."""
+        from workers.progress import say
+
+        if not self.display.quiet:
+            say(self.console, text, style)
+
+
+def guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str) -> None:
+    """Run, and end with the right code: no traceback for what can happen."""
+    from rich.console import Console
+
+    from workers.progress import say
+
+    display = display_of(flags)
+    on_stderr = display.as_json or display.quiet
+    interruption = Interruption()
+    interruption.install()
+    try:
+        environment.order_gpus()
+        session = Session(environment.load(), display, Console(stderr=on_stderr), interruption)
+        code = work(session)
+    except TranscribeError as error:
+        say(Console(stderr=True), str(error), "red")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        say(Console(stderr=True), f"Stopped. {stopped}")
+        code = INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # rich leaves when nobody reads any more
+        code = NOBODY_READS
+    except OSError as error:  # the terminal, the current folder, the home
+        say(Console(stderr=True), f"{error.strerror}: {error.filename or 'output'}.", "red")
+        code = MachineError.exit_code
+    sys.exit(code)
