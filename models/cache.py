@@ -127,10 +127,10 @@ def tensors(
         _write(wanted, like, make())
         return _mapped(wanted, like)
     except (OSError, _Unfit) as problem:
-        folder = wanted.path.parent
         reason = getattr(problem, "strerror", None) or problem
         note(
-            f"{wanted.model} is quantised at every start, for nothing is kept in {folder}: {reason}"
+            f"The quantised weights of {wanted.model} cannot be kept in {wanted.path.parent} "
+            f"({reason}), so they are made at every start."
         )
     return dict(make())
 

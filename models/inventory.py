@@ -84,10 +84,9 @@ def remove(model: str, weights_dir: Path) -> int:
     return kept_bytes + weights.remove(name, weights_dir)
 
 
-def is_here(spec: WhisperSpec, weights_dir: Path) -> bool:
+def is_here(spec: WhisperSpec, quantisation: Quantisation, weights_dir: Path) -> bool:
     """Whether the model can be loaded without a download."""
-    kept = any(cache.holds(spec, one, weights_dir) for one in QUANTISATIONS)
-    return kept or spec.name in at_hand(weights_dir)
+    return spec.name in at_hand(weights_dir) or cache.holds(spec, quantisation, weights_dir)
 
 
 def _need(spec: WhisperSpec, quantisation: Quantisation, place: Place) -> NeedRow:

@@ -52,10 +52,9 @@ _ALIGNED_EXTRA_TOKENS = 4
 # whisper/timing.py, median_filter: of each number its 7 neighbours in order, with their places in
 # 64 bits; itself before and after it is scaled; and once more, with a border.
 _SORT_BYTES = 7 * (4 + 8) + 3 * 4
-# models/quantise.py, _multiply_int8: rows that are multiplied at once. On a CPU each product is
-# there as int32, as float32, and scaled; elsewhere twice in float32.
-_ROWS_AT_ONCE = 1024
-_PRODUCT_BYTES = {"cpu": 12, "cuda": 8, "mps": 8}
+# models/quantise.py, _multiply_int8: rows that are multiplied at once, and what each of their
+# products takes beside the result: on a CPU as int32 and as float32, elsewhere twice as float32.
+_ROWS_AT_ONCE, _PRODUCT_BYTES = 1024, 8
 
 # Heads that tell the times of words: whisper/__init__.py, models/checkpoint.py for the demo.
 _ALIGNMENT_HEADS = {
@@ -90,7 +89,11 @@ class _Model:
     quantisation: Quantisation
     number_bytes: int  # of weights that are not quantised, and of what the encoder calculates
     decoded_bytes: int  # of an encoded window's numbers, and of all that the decoder makes of them
-    product_bytes: int  # of a product of int8, beside the result; 0: there are none
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether linear layers and the token embedding are."""
+        return self.quantisation in ("int8", "int4")
 
     @property
     def casts(self) -> bool:
@@ -130,7 +133,7 @@ def needed(
     capability below 7.0) calculates int8 and int4 in float32.
     """
     half = device_kind != "cpu" and fast_float16
-    model = _model(dimensions, quantisation, device_kind, half=half)
+    model = _Model(dimensions, quantisation, *_number_bytes(quantisation, half=half))
     weights_bytes = _weights_bytes(model)
     moments = _moments(model, batch_size, candidates)
     largest = max(moments, key=lambda moment: moment.activations_bytes + moment.caches_bytes)
@@ -145,17 +148,15 @@ def needed(
     )
 
 
-def _model(
-    dimensions: Dimensions, quantisation: Quantisation, device_kind: DeviceKind, *, half: bool
-) -> _Model:
-    """As models.quantise.activations has it; features in bfloat16 are decoded in float32."""
-    if quantisation in ("int8", "int4"):
-        number_bytes = 2 if half else 4
-        product_bytes = _PRODUCT_BYTES[device_kind]
-        return _Model(dimensions, quantisation, number_bytes, number_bytes, product_bytes)
-    number_bytes = 4 if quantisation == "float32" else 2
-    decoded_bytes = 4 if quantisation == "bfloat16" else number_bytes
-    return _Model(dimensions, quantisation, number_bytes, decoded_bytes, product_bytes=0)
+def _number_bytes(quantisation: Quantisation, *, half: bool) -> tuple[int, int]:
+    """Of the encoder's numbers and of the decoder's.
+
+    models/quantise.py, activations. What was encoded in bfloat16 is decoded in float32.
+    """
+    if quantisation == "bfloat16":
+        return 2, 4
+    is_half = quantisation == "float16" or (half and quantisation in ("int8", "int4"))
+    return (2, 2) if is_half else (4, 4)
 
 
 def _runtime_bytes(device_kind: DeviceKind) -> int:
@@ -175,7 +176,7 @@ def _weights_bytes(model: _Model) -> int:
     layers_bytes = n.n_audio_layer * _linears_bytes(model, audio, attentions=1)
     layers_bytes += n.n_text_layer * _linears_bytes(model, text, attentions=2)
     embedding_bytes = n.n_vocab * text * model.number_bytes
-    if model.product_bytes:  # int8, with one scale a row
+    if model.is_quantised:  # int8, with one scale a row
         embedding_bytes = n.n_vocab * (text + _FLOAT_BYTES)
     others = (3 * n.n_mels + 1) * audio + (3 * audio + 1) * audio  # two convolutions
     others += n.n_audio_ctx * audio + n.n_text_ctx * text  # positions
@@ -190,7 +191,7 @@ def _linears_bytes(model: _Model, width: int, attentions: int) -> int:
     weights = (4 * attentions + 8) * width**2
     outputs = (4 * attentions + 5) * width
     biases = outputs - attentions * width  # the keys have none
-    if not model.product_bytes:
+    if not model.is_quantised:
         return model.number_bytes * (weights + biases)
     if model.quantisation == "int4" and width % _INT4_GROUP == 0:
         return weights // 2 + 4 * weights // _INT4_GROUP + _FLOAT_BYTES * biases
@@ -220,13 +221,18 @@ def _encode(model: _Model, batch_size: int) -> _Moment:
 
 
 def _prompt(model: _Model, work: _Work) -> _Moment:
-    tokens = model.dimensions.n_text_ctx // 2 + _PROMPT_EXTRA_TOKENS
+    """Its logits are there until the next token has some; a cache grows by being copied."""
+    n = model.dimensions
+    tokens = n.n_text_ctx // 2 + _PROMPT_EXTRA_TOKENS
     logits_bytes = _logits_bytes(model, work.sequences * tokens)
-    return _Moment(logits_bytes + _repeated_bytes(model, work), _caches_bytes(model, work, tokens))
+    logits_bytes += work.sequences * n.n_vocab * _FLOAT_BYTES
+    copy_bytes = work.sequences * tokens * n.n_text_state * model.decoded_bytes
+    activations_bytes = logits_bytes + copy_bytes + _repeated_bytes(model, work)
+    return _Moment(activations_bytes, _caches_bytes(model, work, tokens))
 
 
 def _last_step(model: _Model, work: _Work) -> _Moment:
-    """A cache grows by being copied; logits become probabilities, twice."""
+    """The same, and logits become probabilities, twice."""
     n = model.dimensions
     copy_bytes = work.sequences * n.n_text_ctx * n.n_text_state * model.decoded_bytes
     logits_bytes = _logits_bytes(model, work.sequences)
@@ -279,4 +285,5 @@ def _logits_bytes(model: _Model, positions: int) -> int:
 
 
 def _products_bytes(model: _Model, rows: int, outputs: int) -> int:
-    return min(rows, _ROWS_AT_ONCE) * outputs * model.product_bytes
+    """What multiplying int8 takes beside its result."""
+    return min(rows, _ROWS_AT_ONCE) * outputs * _PRODUCT_BYTES if model.is_quantised else 0

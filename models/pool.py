@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from models import cache, checkpoint, ggml, memory
-from models.choose import Wanted, choose, ladder, refuse_impossible
+from models.choose import Wanted, choices, choose, ladder, refuse_impossible
 from models.descent import Descent, free_unused
 from models.engines.cpp_context import library_for
 from models.fetch import FetchOptions
-from models.inventory import is_here
+from models.inventory import QUANTISATIONS, is_here
 from models.registry import WHISPERS, find, of_own
 from models.shortage import told_as_out_of_memory
 from models.weights import AUTO, Weights, is_path, is_whisper_cpp, locate, own_path
@@ -128,8 +128,15 @@ class Pool:
             if wanted.model is not None or not here:
                 raise
             self._note(f"{error} Until then, one of the models on this machine is taken.")
-            choice = choose(machine, replace(wanted, among=here))
+            choice = self._choose_here(machine, replace(wanted, among=here))
         return machine, choice
+
+    def _choose_here(self, machine: Machine, wanted: Wanted) -> Choice:
+        """What fits and needs no download."""
+        for choice in choices(machine, wanted):
+            if is_here(choice.spec, choice.quantisation, self._options.weights_dir):
+                return choice
+        return choose(machine, wanted)
 
     def _load(self, machine: Machine, wanted: Wanted, choice: Choice) -> SpeechEngine:
         from models.engines.whisper_torch import WhisperTorch
@@ -168,7 +175,11 @@ class Pool:
     def _here(self) -> tuple[str, ...]:
         """Published models that need no download, smallest first."""
         folder = self._options.weights_dir
-        return tuple(spec.name for spec in WHISPERS if spec.sha256 and is_here(spec, folder))
+        return tuple(
+            spec.name
+            for spec in WHISPERS
+            if spec.sha256 and any(is_here(spec, one, folder) for one in QUANTISATIONS)
+        )
 
     def _wanted(self, options: SpeechOptions) -> Wanted:
         model = None

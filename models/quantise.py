@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 VERSION = 1  # of what is stored; a new one where other numbers or another layout come out
 _SMALLEST_SCALE = 1e-12  # a row of zeros is divided by it and stays zero
 _FLOAT16_CAPABILITY = (7, 0)  # CUDA; below Volta, float16 is slower than float32
-# Of weights or activations that are float for a moment. More take memory, and on a CPU time too: it
-# unmaps large tensors when they go, and every page of the next one faults again.
+# Of weights or activations that are float for a moment. More would take memory, and on a CPU time
+# too: large tensors go back to the system, and every page of the next one faults again.
 _ROWS_AT_ONCE = 1024
 
 
@@ -231,7 +231,7 @@ def _embedding() -> type[nn.Module]:
 def _decoder() -> type[nn.Module]:
     from whisper.model import TextDecoder
 
-    class QuantisedDecoder(TextDecoder):  # type: ignore[misc]
+    class QuantisedDecoder(TextDecoder):  # type: ignore[misc]  # whisper has no types
         """whisper's, but for the logits, which it takes from a float embedding."""
 
         def forward(

@@ -14,10 +14,11 @@ from pipeline.errors import OutOfMemory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What torch's plain RuntimeErrors say: the CPU's allocator (c10/core/CPUAllocator), oneDNN, cuBLAS
-# and cuDNN without room for their code or workspaces, Metal.
+# What torch's plain RuntimeErrors say: the CPU's allocator (c10/core/CPUAllocator), a mapped file,
+# oneDNN, cuBLAS and cuDNN without room for their code or workspaces, Metal.
 _WORDS = (
     "can't allocate memory",
+    "Cannot allocate memory",
     "could not create a primitive",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",

@@ -6,6 +6,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code.
+settings.register_profile("without a stopwatch", deadline=None)
+settings.load_profile("without a stopwatch")
 
 # Small models on a few cores: threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

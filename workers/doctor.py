@@ -140,7 +140,7 @@ def chosen(machine: Machine, settings: Settings) -> Iterator[Finding]:
             yield Finding(what, "bad", str(error), "close other programs, or take --model tiny")
             continue
         name = choice.spec.name
-        if is_here(choice.spec, settings.weights_dir):
+        if is_here(choice.spec, choice.quantisation, settings.weights_dir):
             yield Finding(what, "good", choice.reason)
         elif settings.offline:
             fetch = f"on another machine: transcribe models fetch {name}; then here with --from"

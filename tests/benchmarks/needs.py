@@ -3,12 +3,12 @@
 Goes in: sizes, precisions, batches. Comes out: a table, or with --json a list. Does not know: where
 the memory goes.
 
-Each row is a process of its own. It loads random weights of a model's true dimensions as the program
-does, and transcribes noise. The weights are such that one word comes for ever: every window is
-decoded to the last token, doubted, sampled again, and all its words are timed; and every window
-has the longest prompt. On a CPU the peak is what the kernel notes (VmHWM, Linux), from when the
-model is loaded; "loading" is the peak before that, which for float precisions counts pages of
-OpenAI's file that the kernel may take back.
+Each row is a process of its own. It loads random weights of a model's true dimensions as the
+program does, and transcribes noise after the longest prompt. The weights say one word for ever: all
+windows are decoded to the last token, all words are timed, and the last window is sampled again,
+for it repeats itself. On a CPU the peak is what the kernel notes (VmHWM, Linux) when the model is
+loaded; "loading" is the peak before that, which for float precisions counts pages of OpenAI's file
+that the kernel may take back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.needs import MIB, needed
-from models.registry import Dimensions, find
+from models.registry import WHISPERS, Dimensions, WhisperSpec, find
 from pipeline.types import SAMPLE_RATE_HZ, WINDOW_S, Clip, Quantisation, Span, SpeechOptions, Window
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ SIZES = ("tiny", "base", "small")
 QUANTISATIONS: tuple[Quantisation, ...] = ("float32", "bfloat16", "int8", "int4")
 BATCHES = (1, 8)
 THREADS = 2  # each has buffers of its own
-ROUNDS, FEWEST_WINDOWS = 2, 3  # batches, and windows: then memory has stopped growing
+BATCHES_HEARD, FEWEST_WINDOWS = 2, 3  # then memory has stopped growing
 LONG_PROMPT = " alpha beta gamma delta" * 100
 LOUDNESS = 10.0  # of the one word's logit, against others and against the end
 
@@ -46,9 +46,11 @@ LOUDNESS = 10.0  # of the one word's logit, against others and against the end
 class Case:
     """What is measured."""
 
-    size: str
+    name: str  # of a published model, or any other
+    dimensions: Dimensions
     quantisation: Quantisation
     batch_size: int
+    windows: int
     device: str = "cpu"
 
 
@@ -75,8 +77,11 @@ def main() -> None:
             f"{'MiB':10}{'':10}{'batch':>6}{'computed':>10}{'measured':>10}{'ratio':>7}{'loading':>9}"
         )
     with tempfile.TemporaryDirectory(dir=wanted.scratch) as folder:
-        for size, quantisation, batch_size in cases:
-            rows.append(measure(Case(size, quantisation, batch_size, wanted.device), Path(folder)))
+        for size, quantisation, batch in cases:
+            windows = max(FEWEST_WINDOWS, BATCHES_HEARD * batch)
+            dimensions = find(size).dimensions
+            case = Case(size, dimensions, quantisation, batch, windows, wanted.device)
+            rows.append(measure(case, Path(folder)))
             if not wanted.json:
                 print(line(rows[-1]), flush=True)
     if wanted.json:
@@ -101,21 +106,30 @@ def line(row: Row) -> str:
         for value in (row.computed_bytes, row.measured_bytes, row.loading_bytes)
     )
     return (
-        f"{case.size:10}{case.quantisation:10}{case.batch_size:6}"
+        f"{case.name:10}{case.quantisation:10}{case.batch_size:6}"
         f"{computed:>10}{measured:>10}{row.ratio:7.2f}{loading:>9}"
     )
 
 
 def measure(case: Case, folder: Path) -> Row:
     """Run a case in a process of its own, with the weights ready in the folder."""
-    spec = find(case.size)
-    if not (folder / spec.file_name).exists():
-        save(spec.dimensions, folder / spec.file_name)
-    run("prepare", case, folder)
+    path = file_of(case, folder)
+    if not path.exists():
+        save(case.dimensions, path)
+    if spec_of(case):
+        run("load", case, folder)  # quantised weights are made, so that later they are only mapped
     measured_bytes, loading_bytes = json.loads(run("transcribe", case, folder))
     kind = "cpu" if case.device == "cpu" else "cuda"
-    need = needed(spec.dimensions, case.quantisation, kind, case.batch_size)
+    need = needed(case.dimensions, case.quantisation, kind, case.batch_size)
     return Row(case, need.total_bytes, measured_bytes, loading_bytes)
+
+
+def spec_of(case: Case) -> WhisperSpec | None:
+    return next((spec for spec in WHISPERS if spec.name == case.name), None)
+
+
+def file_of(case: Case, folder: Path) -> Path:
+    return folder / f"{case.name}.pt"
 
 
 def save(dimensions: Dimensions, path: Path) -> None:
@@ -165,11 +179,6 @@ def run(what: str, case: Case, folder: Path) -> str:
     return done.stdout
 
 
-def prepare(case: Case, folder: Path) -> None:
-    """Let quantised weights be made, so that they are only mapped later."""
-    load(case, folder)
-
-
 def transcribe(case: Case, folder: Path) -> None:
     """Print the peak of transcribing and that of loading, in bytes."""
     from models.engines.whisper_torch import Loaded, WhisperTorch
@@ -178,7 +187,9 @@ def transcribe(case: Case, folder: Path) -> None:
     before_bytes = used_bytes_of_gpu(case)
     loaded = Loaded(
         load(case, folder),
-        EngineDescription(case.size, case.quantisation, case.device, ("en",), False, ""),
+        EngineDescription(
+            case.name, case.quantisation, case.device, ("en",), can_translate=False, reason=""
+        ),
         case.batch_size,
     )
     loading_bytes = peak_bytes()
@@ -194,9 +205,12 @@ def load(case: Case, folder: Path) -> Any:
     from models.checkpoint import load as load_checkpoint
     from models.weights import Weights
 
-    spec = find(case.size)
-    weights = Weights(spec.name, folder / spec.file_name, spec, spec.sha256)
-    return load_checkpoint(weights, case.quantisation, case.device, folder, note=never)
+    spec = spec_of(case)
+    weights = Weights(case.name, file_of(case, folder), spec, spec.sha256 if spec else None)
+    return load_checkpoint(weights, case.quantisation, case.device, folder, note=ignore)
+
+
+def ignore(_: str) -> None: ...
 
 
 def never(what: object) -> Any:
@@ -204,17 +218,16 @@ def never(what: object) -> Any:
 
 
 def clips(case: Case) -> Iterator[Clip]:
-    """Noise. The first clip is sampled again; the others do the same with less patience."""
+    """Noise; the last is sampled again, when memory is as full as it gets."""
     import numpy as np
 
     generator = np.random.default_rng(0)
-    for i in range(max(FEWEST_WINDOWS, ROUNDS * case.batch_size)):
+    for i in range(case.windows):
         start_s, end_s = i * WINDOW_S, (i + 1) * WINDOW_S
         samples = generator.standard_normal(round(WINDOW_S * SAMPLE_RATE_HZ), dtype=np.float32)
+        temperatures = (0.0,) if i < case.windows - 1 else (0.0, 1.0)
         options = SpeechOptions(
-            language="en",
-            initial_prompt=LONG_PROMPT,
-            temperatures=(0.0,) if i else (0.0, 1.0),
+            language="en", initial_prompt=LONG_PROMPT, temperatures=temperatures
         )
         yield Clip(Window(start_s, end_s, (Span(start_s, end_s),)), samples * 0.1, options)
 

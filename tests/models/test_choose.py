@@ -192,13 +192,13 @@ def test_where_nothing_fits_the_numbers_are_said():
 
 
 def test_the_reason_names_what_was_passed_over():
-    reason = choose(machine(32, (1.5, (8, 6))), Wanted("de")).reason
+    reason = choose(machine(32, (3.0, (8, 6))), Wanted("de")).reason
     pattern = (
-        r"(.+), (\w+), batch (\d+) on GPU 0: needs (.+) of 1\.5 GiB free; (.+) would need (.+)"
+        r"(.+), (\w+), batch (\d+) on GPU 0: needs (.+) of 3\.0 GiB free; (.+) would need (.+)"
     )
     found = re.fullmatch(pattern, reason)
     assert found
-    assert float(found[4]) <= 1.5 < float(found[6])
+    assert float(found[4]) <= 3.0 < float(found[6])
 
 
 def test_among_models_at_hand_the_wished_one_is_taken_then_the_largest():
@@ -215,3 +215,199 @@ def test_among_models_at_hand_the_wished_one_is_taken_then_the_largest():
 def test_every_published_model_can_be_named_on_a_large_machine():
     for spec in WHISPERS:
         assert choose(machine(139, (139, (9, 0))), Wanted(model=spec)).spec == spec
+
+
+# Name, free GiB of RAM, of each GPU with its compute capability, exact int8 on the CPU, what is
+# wanted, what is taken.
+MACHINES = [
+    ("Raspberry Pi 3, 1 GB", 0.7, [], False, "en transcribe balanced", "nothing fits"),
+    ("Raspberry Pi 4, 2 GB", 1.5, [], False, "en transcribe balanced", "base.en float32 cpu 4"),
+    ("Raspberry Pi 4, 4 GB", 3.2, [], False, "de transcribe balanced", "large-v3-turbo int8 cpu 8"),
+    ("Raspberry Pi 5, 8 GB", 7.0, [], False, "en transcribe balanced", "small float32 cpu 8"),
+    ("virtual server, 2 GB", 1.6, [], True, "en transcribe balanced", "base.en int8 cpu 4"),
+    ("virtual server, 4 GB", 3.4, [], True, "de transcribe balanced", "large-v3 int4 cpu 2"),
+    ("container limited to 3 GiB", 2.9, [], True, "en transcribe balanced", "small int8 cpu 4"),
+    ("NAS, 8 GB", 6.0, [], False, "fr transcribe balanced", "large-v3 int8 cpu 4"),
+    (
+        "old laptop, 8 GB, browser open",
+        3.0,
+        [],
+        False,
+        "en transcribe balanced",
+        "small float32 cpu 4",
+    ),
+    ("laptop, 16 GB", 11.0, [], True, "en transcribe balanced", "small int8 cpu 8"),
+    ("laptop, 16 GB", 11.0, [], True, "de transcribe balanced", "large-v3 int8 cpu 8"),
+    ("laptop, 16 GB, in a hurry", 11.0, [], True, "de transcribe fast", "small int8 cpu 8"),
+    (
+        "laptop, 16 GB, English at its best",
+        11.0,
+        [],
+        True,
+        "en transcribe best",
+        "large-v3 int8 cpu 8",
+    ),
+    ("desktop, 32 GB", 27.0, [], True, "zh transcribe balanced", "large-v3 int8 cpu 8"),
+    (
+        "desktop, 32 GB, into English",
+        27.0,
+        [],
+        True,
+        "zh translate balanced",
+        "large-v3 int8 cpu 8",
+    ),
+    ("server, 128 GB", 120.0, [], True, "? transcribe balanced", "small int8 cpu 8"),
+    (
+        "GTX 750 Ti, 2 GB",
+        12.0,
+        [(1.8, (5, 0))],
+        False,
+        "en transcribe balanced",
+        "small float32 cpu 8",
+    ),
+    (
+        "GTX 1060, 6 GB",
+        12.0,
+        [(5.5, (6, 1))],
+        True,
+        "en transcribe balanced",
+        "small float32 cuda:0 16",
+    ),
+    (
+        "GTX 1060, 6 GB",
+        12.0,
+        [(5.5, (6, 1))],
+        True,
+        "de transcribe balanced",
+        "large-v3 int8 cuda:0 4",
+    ),
+    (
+        "GTX 1650, 4 GB",
+        12.0,
+        [(3.6, (7, 5))],
+        True,
+        "de transcribe balanced",
+        "large-v3 int4 cuda:0 4",
+    ),
+    (
+        "MX450, 2 GB, desktop on it",
+        12.0,
+        [(1.2, (7, 5))],
+        True,
+        "en transcribe balanced",
+        "small int8 cpu 8",
+    ),
+    (
+        "RTX 3050 laptop, 4 GB",
+        12.0,
+        [(3.7, (8, 6))],
+        True,
+        "en transcribe balanced",
+        "small float16 cuda:0 16",
+    ),
+    (
+        "RTX 2060, 6 GB",
+        12.0,
+        [(5.6, (7, 5))],
+        True,
+        "ja transcribe balanced",
+        "large-v3 float16 cuda:0 4",
+    ),
+    (
+        "RTX 3060, 12 GB",
+        27.0,
+        [(11.5, (8, 6))],
+        True,
+        "ja transcribe balanced",
+        "large-v3 float16 cuda:0 16",
+    ),
+    (
+        "RTX 3060, 12 GB, a game running",
+        27.0,
+        [(4.0, (8, 6))],
+        True,
+        "ja translate balanced",
+        "large-v3 int4 cuda:0 4",
+    ),
+    (
+        "RTX 3060, 12 GB, an LLM in it",
+        27.0,
+        [(0.4, (8, 6))],
+        True,
+        "en transcribe balanced",
+        "small int8 cpu 8",
+    ),
+    (
+        "RTX 4070 and RTX 3060",
+        54.0,
+        [(3.0, (8, 9)), (11.4, (8, 6))],
+        True,
+        "de transcribe balanced",
+        "large-v3 float16 cuda:1 16",
+    ),
+    (
+        "RTX 4090, 24 GB",
+        54.0,
+        [(23.0, (8, 9))],
+        True,
+        "de transcribe best",
+        "large-v3 float16 cuda:0 32",
+    ),
+    (
+        "MacBook M1, 8 GB",
+        3.5,
+        [(3.0, "mps")],
+        False,
+        "en transcribe balanced",
+        "small float16 mps 8",
+    ),
+    (
+        "Mac Studio, 64 GB",
+        50.0,
+        [(44.0, "mps")],
+        False,
+        "de transcribe balanced",
+        "large-v3 float16 mps 8",
+    ),
+    (
+        "A100 cut by MIG, 10 GB",
+        100.0,
+        [(9.5, (8, 0))],
+        True,
+        "yue transcribe balanced",
+        "large-v3 float16 cuda:0 8",
+    ),
+    (
+        "A100, 80 GB, in a hurry",
+        250.0,
+        [(78.0, (8, 0))],
+        True,
+        "en transcribe fast",
+        "base.en float16 cuda:0 32",
+    ),
+    (
+        "H200, 139 GiB",
+        1000.0,
+        [(139.0, (9, 0))],
+        True,
+        "de transcribe balanced",
+        "large-v3 float16 cuda:0 32",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "ram", "gpus", "cpu_int8", "wish", "taken"),
+    MACHINES,
+    ids=[f"{m[0]}: {m[4]}" for m in MACHINES],
+)
+def test_each_machine_gets_its_model(name, ram, gpus, cpu_int8, wish, taken):
+    language, task, wished = wish.split()
+    wanted = Wanted(None if language == "?" else language, task, wished)
+    try:
+        choice = choose(machine(ram, *gpus, cpu_int8=cpu_int8), wanted)
+    except OutOfMemory:
+        assert taken == "nothing fits"
+        return
+    found = (choice.spec.name, choice.quantisation, choice.device, str(choice.batch_size))
+    assert " ".join(found) == taken
