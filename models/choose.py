@@ -279,11 +279,12 @@ def _nothing_fits(machine: Machine, wanted: Wanted) -> str:
     lines = [
         f"{_gib(_least_bytes(place, smallest, wanted))} GiB on {place.label}, "
         f"where {_gib(place.free_bytes)} GiB are free"
+        + (f" ({machine.ram_reason})" if place.kind == "cpu" else "")
         for place in places(machine, wanted)
     ]
     return (
-        f"The model {smallest.name} does not fit: it needs {' and '.join(lines)} "
-        f"({machine.ram_reason}); close other programs, or take a smaller --model."
+        f"The model {smallest.name} does not fit: it needs {' and '.join(lines)}; "
+        "close other programs, or give the machine more memory."
     )
 
 

@@ -50,11 +50,7 @@ class Descent:
 
     def load(self) -> Loaded:
         """The choice, or the first below it that memory allows. Raises OutOfMemory."""
-        loaded = self._build_within_memory()
-        while loaded is None:
-            self._step_down()
-            loaded = self._build_below()
-        return loaded
+        return self._build_within_memory() or self._go_down()
 
     def relieve(self, loaded: Loaded) -> Loaded:
         """What needs less than `loaded`, whose memory is taken back. Raises OutOfMemory."""
@@ -65,7 +61,14 @@ class Descent:
             return replace(loaded, batch_size=self._choice.batch_size, description=description)
         release(loaded.model)
         free_unused()
-        return self._build_below() or self.load()
+        return self._build_below() or self._go_down()
+
+    def _go_down(self) -> Loaded:
+        loaded = None
+        while loaded is None:
+            self._step_down()
+            loaded = self._build_below()
+        return loaded
 
     def _build_within_memory(self) -> Loaded | None:
         try:
@@ -93,7 +96,7 @@ class Descent:
                 f"Memory ran out, and nothing smaller is left than {least.spec.name}, "
                 f"{least.quantisation}, batch {least.batch_size}, which needs "
                 f"{least.need_bytes / GIB:.1f} GiB: "
-                "close other programs, or take a smaller --model."
+                "close other programs, or give the machine more memory."
             )
         self._choice = lower
         self._note(lower.reason)

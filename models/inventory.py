@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, get_args
 
 from models import cache, weights
 from models.choose import Place, Wanted, places
-from models.registry import WHISPERS, find
+from models.registry import WHISPERS
 from models.weights import DEMO, at_hand
+from pipeline.errors import ModelUnavailable
 from pipeline.types import Quantisation
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ def remove(model: str, weights_dir: Path) -> int:
 
     Raises BadOption: no such model; ModelUnavailable: it is not here; StorageFailed.
     """
-    name = find(model).name
-    kept_bytes = cache.remove(name, weights_dir)
-    if kept_bytes and name not in at_hand(weights_dir):
-        return kept_bytes
-    return kept_bytes + weights.remove(name, weights_dir)
+    kept_bytes = cache.remove(weights.published_row(model).name, weights_dir)
+    try:
+        return kept_bytes + weights.remove(model, weights_dir)
+    except ModelUnavailable:
+        if kept_bytes:
+            return kept_bytes
+        raise
 
 
 def is_here(spec: WhisperSpec, quantisation: Quantisation, weights_dir: Path) -> bool:

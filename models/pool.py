@@ -6,7 +6,7 @@ Does not know: jobs, files of media, how often an engine is used.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ class Pool:
         self._detector: SpeechDetector | None = None
         self._engine: SpeechEngine | None = None
         self._key: Key | None = None  # what the engine was chosen for
+        self._warned = ""
 
     @contextmanager
     def detector(self) -> Iterator[SpeechDetector]:
@@ -127,15 +128,19 @@ class Pool:
             here = self._here()
             if wanted.model is not None or not here:
                 raise
-            self._note(f"{error} Until then, one of the models on this machine is taken.")
+            if self._warned != str(error):  # once is enough
+                self._warned = str(error)
+                self._note(f"{error} Until then, a model that is on this machine is taken.")
             choice = self._choose_here(machine, replace(wanted, among=here))
         return machine, choice
 
     def _choose_here(self, machine: Machine, wanted: Wanted) -> Choice:
-        """What fits and needs no download."""
+        """What fits, needs no download, and is not damaged."""
         for choice in choices(machine, wanted):
             if is_here(choice.spec, choice.quantisation, self._options.weights_dir):
-                return choice
+                with suppress(ModelUnavailable):
+                    self._bring(choice)
+                    return choice
         return choose(machine, wanted)
 
     def _load(self, machine: Machine, wanted: Wanted, choice: Choice) -> SpeechEngine:
@@ -202,9 +207,9 @@ class Pool:
         """Whether the loaded engine does; any that tells languages apart may detect one."""
         if self._engine is None or self._key is None:
             return False
-        if wanted.model is None and wanted.language is None:
-            return len(self._engine.description.languages) > 1 and wanted.task == "transcribe"
-        return self._key == _key(wanted)
+        detects = len(self._engine.description.languages) > 1
+        is_asked_to = wanted.model is None and wanted.language is None
+        return self._key == _key(wanted) or (detects and is_asked_to)
 
     def _refuse_whisper_cpp(self, options: SpeechOptions) -> None:
         """Raise what can be raised without loading: BadOption, BadCheckpoint, ModelUnavailable."""

@@ -161,9 +161,10 @@ def find(name: str) -> WhisperSpec:
         if spec.name == ALIASES.get(name, name):
             return spec
     names = [spec.name for spec in WHISPERS] + list(ALIASES)
-    near = get_close_matches(name.lower(), names) or names
+    near = get_close_matches(name.lower(), names)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}."
     raise BadOption(
-        f'There is no model "{name}"; did you mean {" or ".join(near)}? '
+        f'There is no model "{name}"; {hint} '
         "A file of your own is given by its path, such as ./mine.pt."
     )
 

@@ -51,6 +51,13 @@ def canonical(model: str) -> str:
     return AUTO if model == AUTO else find(model).name
 
 
+def published_row(model: str) -> WhisperSpec:
+    """The row of a model that is downloaded and removed by its name. Raises BadOption."""
+    if is_path(model):
+        raise BadOption(f"{model} is a file of your own: copy or remove it yourself.")
+    return find(model)
+
+
 def locate(
     model: str, weights_dir: Path, options: FetchOptions, note: Note, progress: Progress
 ) -> Weights:
@@ -103,7 +110,7 @@ def remove(model: str, weights_dir: Path) -> int:
 
     Raises BadOption, ModelUnavailable (nothing there), Busy, StorageFailed.
     """
-    wanted = _remote(find(model))
+    wanted = _remote(published_row(model))
     target = weights_dir / wanted.file_name
     if not (os.path.lexists(target) or os.path.lexists(part_of(target))):
         raise ModelUnavailable(
@@ -128,6 +135,14 @@ def remove(model: str, weights_dir: Path) -> int:
 def own_path(model: str) -> Path:
     """The user's own file. Raises ModelUnavailable."""
     path = Path(canonical(model))
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise ModelUnavailable(
+            f"The checkpoint {path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    except (OSError, ValueError):
+        pass  # told below
     if not os.path.isfile(path):  # noqa: PTH113  - unlike Path.is_file, it never raises
         what = "is not a file" if os.path.lexists(path) else "is not there"
         raise ModelUnavailable(

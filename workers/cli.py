@@ -27,7 +27,7 @@ from workers.options import (
     speech_options,
     whisper_spelling,
 )
-from workers.session import EXIT_CODES, Session, guarded
+from workers.session import EXIT_CODES, Session, WithDefault, guarded
 
 if TYPE_CHECKING:
     from models.pool import PoolOptions
@@ -36,15 +36,10 @@ if TYPE_CHECKING:
 FIRST_CUES = 5  # shown by `transcribe demo`
 
 
-class RunByDefault(click.Group):
+class RunByDefault(WithDefault):
     """`transcribe FILE` means `transcribe run FILE`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `run` in front of what is neither a command nor an option of the group."""
-        own = {*self.commands, *ctx.help_option_names, "--version"}
-        if args and args[0] not in own:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
+    default = "run"
 
 
 @click.group(

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from models.fetch import FetchOptions
+from models.weights import canonical
 from pipeline.errors import MachineError, TranscribeError
 from pipeline.version import __version__
 from workers.options import display_options
 from workers.session import EXIT_CODES, Session, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from models.memory import Machine
     from workers.settings import Settings
@@ -55,9 +57,10 @@ def doctor_command(**flags: Any) -> None:
         width = max(len(finding.what) for finding in findings)
         for finding in () if session.display.as_json else findings:
             line = f"{_MARKS[finding.state]:<3}  {finding.what:<{width}}  {finding.found}"
-            session.say(line, _STYLES[finding.state])
             if finding.state == "bad":
-                session.say(f"     {'':<{width}}  → {finding.remedy}", "bold")
+                session.complain(f"{line}\n     {'':<{width}}  → {finding.remedy}")
+            else:
+                session.say(line, _STYLES[finding.state])
         bad = any(finding.state == "bad" for finding in findings)
         return MachineError.exit_code if bad else 0
 
@@ -76,6 +79,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield memory(machine)
     yield folder("jobs", settings.home, "TRANSCRIBE_HOME")
     yield folder("models", settings.weights_dir, "TRANSCRIBE_WEIGHTS")
+    yield from asked(settings)
     yield from chosen(machine, settings)
     yield redis(settings.redis_url)
     yield llm(settings.llm)
@@ -113,19 +117,35 @@ def memory(machine: Machine) -> Finding:
 
 def folder(what: str, path: Path, variable: str) -> Finding:
     """Whether a folder can be written, and how much room is left."""
-    there = next(one for one in (path, *path.parents) if one.exists())
     remedy = f"allow writing there, or set {variable} to another folder"
     try:
+        there = next(one for one in (path, *path.parents) if one.exists())
         probe = there / ".transcribe-doctor"
         probe.touch()
         probe.unlink()
+        free_bytes = shutil.disk_usage(there).free
     except OSError as error:
         return Finding(what, "bad", f"{path} cannot be written: {error.strerror}", remedy)
-    free_bytes = shutil.disk_usage(there).free
     room = f"{path}, {_gib(free_bytes)} GiB free"
     if free_bytes < LEAST_FREE_BYTES:
         return Finding(what, "bad", room, f"make room, or set {variable} to another folder")
     return Finding(what, "good", room)
+
+
+def asked(settings: Settings) -> Iterator[Finding]:
+    """What the environment says of models, where it says something."""
+    if settings.model is not None:
+        yield _tried("TRANSCRIBE_MODEL", settings.model, lambda: canonical(settings.model or ""))
+    if settings.mirror is not None:
+        yield _tried("mirror", settings.mirror, lambda: FetchOptions(settings.mirror))
+
+
+def _tried(what: str, value: str, attempt: Callable[[], object]) -> Finding:
+    try:
+        attempt()
+    except TranscribeError as error:
+        return Finding(what, "bad", str(error), "change the variable, or unset it")
+    return Finding(what, "good", value)
 
 
 def chosen(machine: Machine, settings: Settings) -> Iterator[Finding]:
@@ -133,7 +153,7 @@ def chosen(machine: Machine, settings: Settings) -> Iterator[Finding]:
     from models.choose import Wanted, choose
     from models.inventory import is_here
 
-    for what, language in (("English", "en"), ("other", "de")):
+    for what, language in (("for English", "en"), ("for others", "de")):
         try:
             choice = choose(machine, Wanted(language))
         except TranscribeError as error:
@@ -188,12 +208,18 @@ def llm(where: str | None) -> Finding:
 def _llm_server(url: str) -> Finding:
     import requests
 
+    remedy = "start the server, or set TRANSCRIBE_LLM to its address, without /v1"
     try:
         answer = requests.get(f"{url.rstrip('/')}/v1/models", timeout=ANSWER_S)
         answer.raise_for_status()
-    except requests.RequestException as error:
-        remedy = "start the server, or set TRANSCRIBE_LLM to its address, without /v1"
-        return Finding("LLM", "bad", f"{url} does not answer: {error}", remedy)
+        models = answer.json()["data"]
+    except requests.ConnectionError:
+        return Finding("LLM", "bad", f"{url} does not answer", remedy)
+    except (requests.RequestException, ValueError, LookupError, TypeError) as error:
+        found = f"{url} does not answer as an LLM's server does ({type(error).__name__})"
+        return Finding("LLM", "bad", found, remedy)
+    if not isinstance(models, list):
+        return Finding("LLM", "bad", f"{url} lists no models", remedy)
     return Finding("LLM", "good", f"{url} answers")
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from models.inventory import Inventory, ModelRow, remove, take_stock
-from models.registry import find, language_code
+from models.registry import language_code
 from pipeline.errors import OutOfMemory, TranscribeError
 from pipeline.types import Quantisation, SpeechOptions, Task, Wish
 from workers.options import GivenPath, display_options, model_dir_option
-from workers.session import EXIT_CODES, Session, guarded
+from workers.session import EXIT_CODES, Session, WithDefault, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +27,19 @@ if TYPE_CHECKING:
 
 SPEECH = SpeechOptions()
 NOTHING_LOST = "What is half done goes on next time."
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
 _SHOWN: tuple[Quantisation, ...] = ("float32", "float16", "int8", "int4")
-_WIDTH = 100  # characters of the table where no terminal has a width
+_WIDTH = 100  # characters of the table; numbers that are cut are worse than lines that wrap
 _EXAMPLES = {"English": "en", "another language": "de"}  # German stands for the others
 
 
@@ -54,6 +64,17 @@ class Overview:
     choices: tuple[Chosen, ...]  # for English, for another language; none where nothing fits
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of one name."""
+
+    name: str
+    path: str | None = None
+    freed_bytes: int | None = None
+    error: str | None = None
+    exit_code: int = 0
+
+
 class Size(click.ParamType[int]):
     """A number of bytes, such as 6GiB or 512M."""
 
@@ -63,19 +84,22 @@ class Size(click.ParamType[int]):
         """Give the bytes."""
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?)B?", str(value).upper())
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", str(value).upper())
         if found is None or found[2] not in _UNITS:
             self.fail(f"{value!r} is no size such as 6GiB or 512M", param, ctx)
         return int(float(found[1]) * _UNITS[found[2]])
 
 
-@click.group("models", invoke_without_command=True, epilog=EXIT_CODES)
-@display_options
-@click.pass_context
-def models_group(context: click.Context, /, **flags: Any) -> None:
+class ListByDefault(WithDefault):
+    """`transcribe models` means `transcribe models list`."""
+
+    default = "list"
+    also_alone = True
+
+
+@click.group("models", cls=ListByDefault, epilog=EXIT_CODES)
+def models_group() -> None:
     """Show, choose, fetch and remove the models; alone it is `models list`."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_command, model_dir=None, **flags)
 
 
 @models_group.command("list")
@@ -123,13 +147,12 @@ def choose_command(
 
         code = language_code(language) if language else None
         machine = _machine(session)
+        where = device
         if free is not None:
-            machine = _as_if(machine, free, device)
-        choice = choose(machine, Wanted(code, task, wish, device=device))
-        if session.display.as_json:
-            click.echo(dumps(_chosen(choice)))
-        else:
-            session.say(choice.reason)
+            where = "cuda" if device == "auto" else device
+            machine = _as_if(machine, free, where)
+        choice = choose(machine, Wanted(code, task, wish, device=where))
+        click.echo(dumps(_chosen(choice)) if session.display.as_json else choice.reason)
         return 0
 
     guarded(work, flags, NOTHING_LOST)
@@ -153,20 +176,20 @@ def fetch_command(
 
     def work(session: Session) -> int:
         from models.fetch import FetchOptions
-        from models.weights import imported, published
+        from models.weights import imported, published, published_row
         from workers.progress import downloads
 
         folder = model_dir or session.settings.weights_dir
         options = FetchOptions(session.settings.mirror, session.settings.offline)
 
-        def fetch(name: str) -> str:
-            spec, note = find(name), session.say
+        def fetch(name: str) -> Done:
+            spec, note = published_row(name), session.say
             with downloads(session.console, session.display) as progress:
                 if source is None:
                     weights = published(spec, folder, options, note, progress)
                 else:
                     weights = imported(spec, source, folder, note, progress)
-            return f"{spec.name}: {weights.path}"
+            return Done(spec.name, path=str(weights.path))
 
         return _each(names, session, fetch)
 
@@ -183,8 +206,8 @@ def remove_command(names: tuple[str, ...], model_dir: Path | None, **flags: Any)
     def work(session: Session) -> int:
         folder = model_dir or session.settings.weights_dir
 
-        def remove_one(name: str) -> str:
-            return f"{name}: {remove(name, folder) / 1e6:.0f} MB freed"
+        def remove_one(name: str) -> Done:
+            return Done(name, freed_bytes=remove(name, folder))
 
         return _each(names, session, remove_one)
 
@@ -198,13 +221,19 @@ def _machine(session: Session) -> Machine:
 
 
 def _as_if(machine: Machine, free_bytes: int, device: str) -> Machine:
-    """The machine with another amount of free memory, on a GPU of today or in RAM."""
+    """The machine with another amount of free memory: in RAM, or on a GPU of today."""
     from models.memory import Gpu
 
+    what = "as was said with --free"
     if device == "cpu":
-        return replace(machine, ram_free_bytes=free_bytes, ram_reason="as was said with --free")
-    gpu = Gpu(0, "as was said with --free", free_bytes, free_bytes, capability=(8, 0))
-    return replace(machine, gpus=(gpu,))
+        return replace(machine, ram_free_bytes=free_bytes, ram_reason=what)
+    if device == "mps":
+        gpu = Gpu(0, what, free_bytes, free_bytes, None, "mps")
+    else:
+        number = device.removeprefix("cuda:")
+        index = int(number) if number.isdecimal() else 0
+        gpu = Gpu(index, what, free_bytes, free_bytes, capability=(8, 0))
+    return replace(machine, gpus=(gpu,), notes=())
 
 
 def _chosen(choice: Choice) -> Chosen:
@@ -249,14 +278,15 @@ def _show(session: Session, inventory: Inventory, choices: dict[str, Choice | st
             *(_gib(needs[one].need_bytes) + "! "[needs[one].fits] for one in _SHOWN),
             _here(row),
         )
-    session.console.print(table, width=None if session.console.is_terminal else _WIDTH)
-    session.say(
+    session.console.width = max(session.console.width, _WIDTH)
+    session.console.print(table)
+    click.echo(
         f"\nfloat32 … int4: GiB for one window at a time on {inventory.device}, where "
         f"{_gib(inventory.free_bytes)} are free; ! does not fit. speed: OpenAI's, against "
         "large. hears: how many languages."
     )
     for label, choice in choices.items():
-        session.say(f"{label}: {choice if isinstance(choice, str) else choice.reason}")
+        click.echo(f"{label}: {choice if isinstance(choice, str) else choice.reason}")
 
 
 def _here(row: ModelRow) -> str:
@@ -268,17 +298,24 @@ def _gib(value_bytes: int) -> str:
     return f"{value_bytes / 2**30:.1f}"
 
 
-def _each(names: tuple[str, ...], session: Session, work: Callable[[str], str]) -> int:
+def _each(names: tuple[str, ...], session: Session, work: Callable[[str], Done]) -> int:
     """Do it for each name; a failure stops no other. The exit code tells the worst."""
+    from pipeline.codec import dumps
     from workers.batch import worst
-    from workers.progress import say
 
     codes = []
     for name in names:
         try:
-            session.say(work(name))
-            codes.append(0)
+            done = work(name)
         except TranscribeError as error:
-            say(session.console, str(error), "red")
-            codes.append(error.exit_code)
+            done = Done(name, error=str(error), exit_code=error.exit_code)
+        if session.display.as_json:
+            click.echo(dumps(done))
+        elif done.error is not None:
+            session.complain(done.error)
+        elif done.freed_bytes is not None:
+            session.say(f"{done.name}: {done.freed_bytes / 1e6:.0f} MB freed")
+        else:
+            session.say(f"{done.name}: {done.path}")
+        codes.append(done.exit_code)
     return worst(codes)

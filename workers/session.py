@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from pipeline.errors import MachineError, TranscribeError
 from workers import settings as environment
 from workers.interruption import Interruption
@@ -30,6 +32,20 @@ EXIT_CODES = (
 )
 
 
+class WithDefault(click.Group):
+    """A group whose default command takes what names neither a command nor an option of its own."""
+
+    default = ""
+    also_alone = False  # without arguments the default command runs, too, instead of the help
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command in front."""
+        own = {*self.commands, *ctx.help_option_names, "--version"}
+        if args[0] not in own if args else self.also_alone:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """What one command was started with."""
@@ -45,6 +61,14 @@ class Session:
 
         if not self.display.quiet:
             say(self.console, text, style)
+
+    def complain(self, text: str) -> None:
+        """A failure; it is said however quiet the command is to be."""
+        from rich.console import Console
+
+        from workers.progress import say
+
+        say(Console(stderr=True), text, "red")
 
 
 def guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str) -> None:
@@ -62,6 +86,8 @@ def guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str)
         session = Session(environment.load(), display, Console(stderr=on_stderr), interruption)
         code = work(session)
     except TranscribeError as error:
+        if display.verbose:
+            Console(stderr=True).print_exception()
         say(Console(stderr=True), str(error), "red")
         code = error.exit_code
     except KeyboardInterrupt:

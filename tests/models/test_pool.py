@@ -196,6 +196,16 @@ def test_without_a_network_what_is_on_this_machine_is_taken_and_said(shelf):
     assert any("large-v3" in note and "offline" in note.lower() for note in shelf.notes)
 
 
+def test_without_a_network_a_damaged_model_is_passed_by_for_a_sound_one(shelf):
+    shelf.put("tiny")
+    (shelf.folder / "base.pt").write_bytes(b"damaged")
+    pool = shelf.pool()
+    pool.prepare(replace(AUTO, language="de"))
+    with pool.speech(replace(AUTO, language="de")) as engine:
+        assert engine.description.model == "tiny"
+    assert sum("a model that is on this machine" in note for note in shelf.notes) == 1
+
+
 def test_without_a_network_and_without_models_the_error_says_what_to_do(shelf):
     with pytest.raises(ModelUnavailable, match="--from"):
         shelf.pool().prepare(AUTO)

@@ -36,9 +36,10 @@ def nobody_listens():
 def llm_server():
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == "/v1/models" else 404)
+            self.send_response(404 if self.path.startswith("/wrong") else 200)
             self.end_headers()
-            self.wfile.write(b'{"data": []}')
+            login = self.path.startswith("/login")
+            self.wfile.write(b"<html>login</html>" if login else b'{"data": []}')
 
         def log_message(self, *_):
             pass
@@ -86,6 +87,20 @@ def test_a_folder_below_a_file_is_bad(tmp_path):
     assert "TRANSCRIBE_HOME" in finding.remedy
 
 
+def test_a_folder_that_cannot_be_looked_at_is_bad(tmp_path):
+    finding = doctor.folder("jobs", tmp_path / ("x" * 300), "TRANSCRIBE_HOME")
+    assert finding.state == "bad"
+    assert "too long" in finding.found
+
+
+def test_variables_that_no_run_could_use_are_bad(settings):
+    assert list(doctor.asked(settings)) == []
+    wrong = replace(settings, model="nonsense", mirror="nonsense")
+    assert [one.state for one in doctor.asked(wrong)] == ["bad", "bad"]
+    right = replace(settings, model="small", mirror="https://models.example.org")
+    assert [one.state for one in doctor.asked(right)] == ["good", "good"]
+
+
 def test_what_would_be_chosen_is_told_with_whether_it_is_here(settings):
     english, other = doctor.chosen(MACHINE, settings)
     assert (english.state, other.state) == ("note", "note")
@@ -115,6 +130,7 @@ def test_an_llm_may_be_a_server_or_a_file(llm_server, nobody_listens, tmp_path):
     assert doctor.llm(None).state == "note"
     assert doctor.llm(llm_server).state == "good"
     assert doctor.llm(f"{llm_server}/wrong").state == "bad"
+    assert doctor.llm(f"{llm_server}/login").state == "bad"
     assert doctor.llm(f"http://127.0.0.1:{nobody_listens}").state == "bad"
     model = tmp_path / "model.gguf"
     assert doctor.llm(str(model)).state == "bad"

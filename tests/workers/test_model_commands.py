@@ -30,13 +30,14 @@ def transcribe():
         ("512MiB", 512 * 2**20),
         ("1000", 1000),
         ("7k", 7000),
+        ("1TiB", 2**40),
     ],
 )
 def test_sizes_are_read_as_people_write_them(text, size_bytes):
     assert Size().convert(text, None, None) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "six", "-1GB", "6TiB", "6i", "G"])
+@pytest.mark.parametrize("text", ["", "six", "-1GB", "6PiB", "6i", "G"])
 def test_what_is_no_size_is_refused(transcribe, text):
     ended = transcribe("models", "choose", "--free", text)
     assert ended.exit_code == 2
@@ -77,6 +78,36 @@ def test_a_choice_is_made_for_memory_that_one_only_thinks_of(transcribe):
     assert "on the CPU: needs" in ended.output
 
 
+def test_memory_that_one_only_thinks_of_is_never_that_of_this_machine(transcribe):
+    ended = transcribe("models", "choose", "--free", "0")
+    assert ended.exit_code == 3
+    assert "on GPU 0, where 0.0 GiB are free;" in ended.stderr
+    choice = json.loads(
+        transcribe("models", "choose", "--free", "9GiB", "--device", "cuda:1", "--json").stdout
+    )
+    assert choice["device"] == "cuda:1"
+
+
+def test_an_answer_is_given_however_quiet_it_is_to_be(transcribe):
+    assert transcribe("models", "choose", "--quiet").stdout
+    assert "large-v3" in transcribe("models", "--quiet").stdout
+
+
+def test_a_narrow_terminal_cuts_no_number(transcribe):
+    ended = CliRunner(env={"COLUMNS": "60"}).invoke(main, ["models"])
+    assert "…" not in ended.output.split("float32 …")[0]
+
+
+def test_programs_are_told_what_came_of_each_name(transcribe, own_home):
+    weights = own_home / "weights"
+    weights.mkdir()
+    (weights / "tiny.pt").write_bytes(bytes(3))
+    ended = transcribe("models", "remove", "tiny", "base", "--json")
+    tiny, base = map(json.loads, ended.stdout.splitlines())
+    assert (tiny["freed_bytes"], tiny["exit_code"]) == (3, 0)
+    assert "base.pt" in base["error"]
+
+
 def test_a_choice_that_cannot_be_made_says_why(transcribe):
     ended = transcribe("models", "choose", "--free", "50MiB", "--device", "cpu")
     assert ended.exit_code == 3
@@ -97,6 +128,7 @@ def test_a_model_with_a_misspelt_name_is_not_fetched(transcribe):
     ended = transcribe("models", "fetch", "smal")
     assert ended.exit_code == 2
     assert "did you mean small" in ended.output
+    assert "file of your own" in transcribe("models", "fetch", "./mine.pt").output
 
 
 def test_what_is_removed_is_gone_and_what_is_not_there_is_said(transcribe, own_home):
