@@ -46,6 +46,7 @@ _PRECISIONS: dict[str, tuple[Quantisation, ...]] = {
     "cpu": ("float32", "int8", "int4"),
 }
 _FLOAT16_CAPABILITY = (7, 0)
+_SMALL_PARAMETERS = 20_000_000  # below, float32 is fastest: the demo takes 12 s of CPU, int8 18 s
 _BATCHES = {"cuda": (32, 16, 8, 4, 2, 1), "mps": (8, 4, 2, 1), "cpu": (8, 4, 2, 1)}
 _COMFORT = 4  # windows at once; below it, a stronger quantisation is the better way to save
 _FLOOR = {"fast": "base", "balanced": "small", "best": "small"}  # less is no reason to use a GPU
@@ -211,7 +212,7 @@ def _fitting(place: Place, sizes: tuple[WhisperSpec, ...], wanted: Wanted) -> It
     larger: list[WhisperSpec] = []
     for spec in sizes:
         any_fits = False
-        for quantisation, batch_size in _ways(place, wanted):
+        for quantisation, batch_size in _ways(place, spec, wanted):
             need_bytes = place.need_bytes(spec, quantisation, batch_size)
             if need_bytes <= place.free_bytes:
                 any_fits = True
@@ -223,9 +224,11 @@ def _fitting(place: Place, sizes: tuple[WhisperSpec, ...], wanted: Wanted) -> It
             larger.append(spec)
 
 
-def _ways(place: Place, wanted: Wanted) -> list[tuple[Quantisation, int]]:
+def _ways(place: Place, spec: WhisperSpec, wanted: Wanted) -> list[tuple[Quantisation, int]]:
     """Precisions and batches, in the order of preference."""
     precisions = _PRECISIONS[place.ability]
+    if spec.parameters < _SMALL_PARAMETERS:
+        precisions = ("float32", *precisions)
     if wanted.quantisation != "auto":
         precisions = (wanted.quantisation,)
     batches = _BATCHES[place.kind]
@@ -266,7 +269,8 @@ def _short(choice: Choice) -> str:
 
 def _least_bytes(place: Place, spec: WhisperSpec, wanted: Wanted) -> int:
     return min(
-        place.need_bytes(spec, quantisation, batch) for quantisation, batch in _ways(place, wanted)
+        place.need_bytes(spec, quantisation, batch)
+        for quantisation, batch in _ways(place, spec, wanted)
     )
 
 
