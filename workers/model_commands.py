@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from models.inventory import Inventory, ModelRow, remove, take_stock
+from models.inventory import Inventory, remove, take_stock
 from models.registry import language_code
 from pipeline.errors import OutOfMemory, TranscribeError
 from pipeline.types import Quantisation, SpeechOptions, Task, Wish
@@ -38,8 +38,6 @@ _UNITS = {
     "GI": 2**30,
     "TI": 2**40,
 }
-_SHOWN: tuple[Quantisation, ...] = ("float32", "float16", "int8", "int4")
-_WIDTH = 100  # characters of the table; numbers that are cut are worse than lines that wrap
 _EXAMPLES = {"English": "en", "another language": "de"}  # German stands for the others
 
 
@@ -110,6 +108,7 @@ def list_command(model_dir: Path | None, **flags: Any) -> None:
 
     def work(session: Session) -> int:
         from pipeline.codec import dumps
+        from workers.model_table import show
 
         machine = _machine(session)
         inventory = take_stock(machine, model_dir or session.settings.weights_dir)
@@ -118,7 +117,7 @@ def list_command(model_dir: Path | None, **flags: Any) -> None:
             found = tuple(_chosen(one) for one in choices.values() if not isinstance(one, str))
             click.echo(dumps(Overview(inventory, found)))
         else:
-            _show(session, inventory, choices)
+            show(session.console, inventory, choices)
         return 0
 
     guarded(work, flags, NOTHING_LOST)
@@ -259,43 +258,6 @@ def _choices(machine: Machine) -> dict[str, Choice | str]:
         except OutOfMemory as error:
             found[label] = str(error)
     return found
-
-
-def _show(session: Session, inventory: Inventory, choices: dict[str, Choice | str]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("model", "size", "speed", "hears", *_SHOWN, "here"):
-        is_text = title in ("model", "here")
-        table.add_column(title, justify="left" if is_text else "right", no_wrap=is_text)
-    for row in inventory.rows:
-        needs = {need.quantisation: need for need in row.needs}
-        table.add_row(
-            row.name,
-            f"{row.parameters / 1e6:.0f} M",
-            f"{row.relative_speed}x",
-            str(row.languages),
-            *(_gib(needs[one].need_bytes) + "! "[needs[one].fits] for one in _SHOWN),
-            _here(row),
-        )
-    session.console.width = max(session.console.width, _WIDTH)
-    session.console.print(table)
-    click.echo(
-        f"\nfloat32 … int4: GiB for one window at a time on {inventory.device}, where "
-        f"{_gib(inventory.free_bytes)} are free; ! does not fit. speed: OpenAI's, against "
-        "large. hears: how many languages."
-    )
-    for label, choice in choices.items():
-        click.echo(f"{label}: {choice if isinstance(choice, str) else choice.reason}")
-
-
-def _here(row: ModelRow) -> str:
-    kept = (["yes"] if row.on_disk else []) + list(row.quantised)
-    return ", ".join(kept) or f"no, {row.download_bytes / 1e6:,.0f} MB"
-
-
-def _gib(value_bytes: int) -> str:
-    return f"{value_bytes / 2**30:.1f}"
 
 
 def _each(names: tuple[str, ...], session: Session, work: Callable[[str], Done]) -> int:
