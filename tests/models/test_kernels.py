@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from inspect import getsource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from llvmlite.binding import get_host_cpu_features
+from torch.nn import functional
+
+pytest.importorskip("models.engines.tiles", exc_type=ImportError)
+
+from models.engines import kernels, tiles
+from models.engines.kernels import (
+    Norm,
+    bfloat16,
+    gelu,
+    kept,
+    normalise,
+    softmax,
+    to_bytes,
+)
+from models.engines.tiles import CHOSEN, INSTRUCTIONS
+from tests.models.products import bfloat16_values, check_bfloat16, check_bytes
+
+ROOT = Path(__file__).parents[2]
+# What every processor with one of these has besides, by LLVM's names.
+PLAIN = "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+popcnt,+sse4.2"
+
+
+# ── products ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_products_of_bytes_are_exact():
+    check_bytes()
+
+
+def test_products_of_bfloat16_are_as_exact_as_float32():
+    check_bfloat16()
+
+
+@pytest.mark.parametrize("row", INSTRUCTIONS, ids=lambda row: row.name)
+def test_each_kind_of_processor_gives_the_same_products(row):
+    if row == CHOSEN:
+        pytest.skip("tested above")
+    here = {name for name, is_here in get_host_cpu_features().items() if is_here}
+    if not row.needs <= here:
+        pytest.skip(f"not here: {sorted(row.needs - here)}")
+    features = ",".join([PLAIN, *(f"+{need}" for need in sorted(row.needs))])
+    environment = os.environ | {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.models.products"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == row.name
+
+
+# ── rows ─────────────────────────────────────────────────────────────────────────────────────
+
+values = st.floats(-1e4, 1e4, width=32)
+rows = arrays(np.float32, st.integers(1, 200), elements=values)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows)
+def test_bytes_are_the_nearest_of_255_and_their_scale_is_the_largest_number(row):
+    out = np.zeros(row.size, np.uint8)
+    scale = float(to_bytes(row, out))
+    assert scale == pytest.approx(np.abs(row).max() / 127, rel=1e-6, abs=1e-12)
+    assert np.abs(scale * (out.astype(float) - 128) - row).max() <= 0.5001 * scale
+
+
+def test_a_row_of_zeros_stays_zero():
+    out = np.zeros(9, np.uint8)
+    to_bytes(np.zeros(9, np.float32), out)
+    assert (out == 128).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(values)
+def test_bfloat16_is_the_nearest(value):
+    found = bfloat16_values(np.array([bfloat16(np.float32(value))], np.uint16))[0]
+    assert abs(found - value) <= max(abs(value) / 256, 1e-38)
+
+
+def test_a_layer_norm_is_torchs():
+    torch.manual_seed(0)
+    row, weight, bias = 3 + 50 * torch.randn(3, 200)
+    out = np.zeros(200, np.float32)
+    normalise(row.numpy(), Norm(weight.numpy(), bias.numpy()), out)
+    exact = functional.layer_norm(row, (200,), weight, bias)
+    torch.testing.assert_close(torch.from_numpy(out), exact, rtol=1e-5, atol=1e-3)
+
+
+def test_gelu_is_the_exact_one():
+    x = torch.cat([torch.linspace(-12, 12, 4001), torch.tensor([-1e4, 1e4])])
+    found = torch.tensor([gelu(value) for value in x.numpy()])
+    error = (found - functional.gelu(x.double())).abs()
+    assert (error < 6e-5 + 1e-5 * x.abs()).all()
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.zeros(70),
+        np.full(70, -500.0),
+        np.linspace(-3, 3, 70),
+        np.linspace(-4000, 4000, 70),
+        -np.geomspace(1e-3, 1e3, 70),
+    ],
+    ids=["equal", "equal and low", "near", "far", "all negative"],
+)
+def test_softmax_is_torchs_within_bfloat16(scores):
+    padded = np.append(scores, 1e30).astype(np.float32)
+    out = np.zeros(70, np.uint16)
+    total = softmax(padded, out)
+    exact = torch.softmax(torch.from_numpy(scores) * np.log(2), 0).numpy()
+    np.testing.assert_allclose(bfloat16_values(out) / total, exact, rtol=4.1e-3, atol=1e-30)
+
+
+# ── compiling ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_cannot_be_kept_on_disk_is_compiled_all_the_same():
+    program = {}
+    exec("def doubled(x): return 2 * x", program)
+    assert kept(program["doubled"])(21) == 42
+
+
+def test_the_name_that_code_is_kept_under_tells_of_the_files_that_it_comes_from():
+    def one():
+        return 1
+
+    name = one.__qualname__
+    expected = zlib.crc32((getsource(tiles) + getsource(kernels)).encode())
+    kept(one)
+    assert one.__qualname__ == f"{name}_{expected:08x}"
