@@ -540,8 +540,9 @@ def test_a_disk_that_fills_up_is_told_and_what_has_arrived_is_continued(tmp_path
 # ── several processes ────────────────────────────────────────────────────────────────────────
 
 CHILD = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 from models.fetch import FetchOptions, RemoteFile, fetch
 
 url, sha256, size, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])

@@ -10,8 +10,9 @@ import torch
 from whisper.model import ModelDimensions, Whisper
 
 from models import demo
-from models.engines.whisper_torch import WhisperTorch
+from models.engines.whisper_torch import Loaded, WhisperTorch
 from models.engines.words import LETTER_S, _begun, _ended, _with_time
+from pipeline.errors import OutOfMemory
 from pipeline.types import (
     SAMPLE_RATE_HZ,
     Clip,
@@ -38,11 +39,15 @@ def demo_model():
     return model
 
 
+def nothing_less(_):
+    raise OutOfMemory("memory ran out in a test of something else")
+
+
 def transcribe(model, clips):
     description = EngineDescription(
         "test", "float32", "cpu", ("en",), can_translate=False, reason="a test"
     )
-    return list(WhisperTorch(model, description).transcribe(clips))
+    return list(WhisperTorch(Loaded(model, description), nothing_less).transcribe(clips))
 
 
 @pytest.fixture(scope="module")
