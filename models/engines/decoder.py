@@ -1,0 +1,115 @@
+"""Whisper's decoder with static caches: many rows of tokens, many windows of sound.
+
+Goes in: a loaded Whisper; encoded windows, tokens. Comes out: logits. Does not know: what a token
+means, which one is chosen, when a row ends.
+
+    window ─► hear ─► place    what cross-attention needs of one window
+    row    ─► begin ─► slot    what self-attention keeps of one row of tokens; rows share places
+    step: one token more for the slots 0 … s - 1, all in one pass
+
+Shapes: s rows, n tokens, d the model's width, h heads of 64, T = 1500 encoded frames, V tokens in
+the vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from whisper.model import Whisper
+
+
+_FRAMES = 1500  # of an encoded window that the kernels take; all published models have it
+_HEAD = 64  # the same for the width of a head
+
+
+class Aligned(NamedTuple):
+    """What one row of n tokens attends to."""
+
+    probabilities: Tensor  # float32 (n - 1,), of each token but the first, among those below some
+    scores: Tensor  # float32 (alignment heads, n, T), before softmax
+
+
+class Decoder(Protocol):
+    """Static memory for `places` windows and `slots` rows. Results hold until the next call.
+
+    A slot's tokens lie at the positions 0, 1, …; what was written there before is forgotten.
+    """
+
+    places: int
+    slots: int
+
+    def hear(self, place: int, features: Tensor) -> None:
+        """Take in an encoded window (T, d)."""
+        ...
+
+    def begin(self, slot: int, place: int, tokens: Sequence[int], wanted: Sequence[int]) -> Tensor:
+        """Start a row with n tokens: logits float32 (len(wanted), V) after the wanted ones."""
+        ...
+
+    def step(
+        self, tokens: Sequence[int], positions: Sequence[int], places: Sequence[int]
+    ) -> Tensor:
+        """Logits float32 (s, V) after one token each of the first s slots, at its position."""
+        ...
+
+    def copy(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
+        """Make slots hold what others do, the first `length` tokens; all at the same time."""
+        ...
+
+    def align(self, slot: int, place: int, tokens: Sequence[int], below: int) -> Aligned:
+        """Begin a row, watching the heads that whisper aligns by; only tokens < `below` count."""
+        ...
+
+
+def fastest(
+    model: Whisper, places: int, slots: int, threads: int | None = None
+) -> tuple[Decoder, str]:
+    """The fastest decoder that is right for the model, and why. `threads`: torch's unless given."""
+    import torch
+
+    unfit = _unfit(model)
+    if unfit is None:
+        try:
+            from models.engines.decoder_kernels import KernelDecoder
+            from models.engines.tiles import CHOSEN
+
+            decoder = KernelDecoder(model, places, slots, threads or torch.get_num_threads())
+        except Exception as error:  # noqa: BLE001  - whatever ails the compiler, whisper's own works
+            unfit = str(error) or type(error).__name__
+        else:
+            return decoder, f"int8 kernels for {CHOSEN.name}"
+    from models.engines.decoder_modules import ModuleDecoder
+
+    return ModuleDecoder(model, places, slots), f"whisper's own modules, since {unfit}"
+
+
+def _unfit(model: Whisper) -> str | None:
+    """Why the kernels cannot run this model, if they cannot."""
+    import torch
+    from whisper.model import MultiHeadAttention
+
+    dims = model.dims
+    attentions = [part for part in model.decoder.modules() if isinstance(part, MultiHeadAttention)]
+    if any(part.key.weight.dtype != torch.int8 for part in attentions):
+        return "the model is not int8"
+    if model.device.type != "cpu":
+        return "the model is not on the CPU"
+    if dims.n_text_state != _HEAD * dims.n_text_head or dims.n_audio_ctx != _FRAMES:
+        return f"the model is not of {_FRAMES} frames and heads {_HEAD} wide"
+    return None
+
+
+def of_following(logits: Tensor, following: Sequence[int], below: int) -> Tensor:
+    """The probability (n,) of each following token among those below `below`; logits (n, V).
+
+    What it says of other tokens means nothing.
+    """
+    import torch
+
+    chosen = torch.tensor(following, device=logits.device).clamp_max(below - 1)
+    shares = logits[:, :below].softmax(-1)
+    return shares.gather(1, chosen[:, None])[:, 0]

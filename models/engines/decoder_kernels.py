@@ -1,0 +1,165 @@
+"""Whisper's decoder in int8, by kernels of our own.
+
+Goes in: a Whisper with int8 layers; encoded windows, tokens. Comes out: logits. Does not know: how
+a step is calculated (`decoder_steps` does), what a token means, when a row ends.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from typing import TYPE_CHECKING
+
+from models.engines.decoder import Aligned, of_following
+from models.engines.decoder_packing import pack, panels
+from models.engines.decoder_state import (
+    FRAMES,
+    PADDED,
+    Rows,
+    State,
+    Thread,
+    new_scratch,
+    new_state,
+    new_windows,
+    zeros,
+)
+from models.engines.decoder_steps import forward
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from whisper.model import Whisper
+
+    from models.engines.kernels import Array
+
+_TOGETHER = 24  # tokens of a new row in one pass: the weights are read once for so many
+_LN2 = 0.6931471805599453
+
+
+class KernelDecoder:
+    """A `models.engines.decoder.Decoder`; keeps nothing of the model but its token embedding."""
+
+    def __init__(self, model: Whisper, places: int, slots: int, threads: int) -> None:
+        self.places, self.slots = places, slots
+        self._model = pack(model)
+        self._threads = threads
+        self._most = max(slots, _TOGETHER)
+        self._vocabulary = model.dims.n_vocab
+        self._windows = new_windows(model.dims, places)
+        self._state = new_state(model.dims, slots, self._most)
+        self._scratch = [new_scratch(model.dims, self._most) for _ in range(threads)]
+        self._watched = _watched(model)
+        self._pool = ThreadPoolExecutor(threads, "decoder")
+        self._forward(_rows([0], [0], [0], [0], []), self._state)  # compiles it
+
+    def hear(self, place: int, features: Tensor) -> None:
+        """See Decoder."""
+        import torch
+
+        windows = self._windows
+        mean = features.mean(0)
+        x = features - mean
+        scale = x.abs().amax(0).div_(127).clamp_min_(1e-12)
+        codes = x.div_(scale).round_().to(torch.int8)  # (T, d)
+        keys = torch.nn.functional.pad(codes, (0, 0, 0, PADDED - FRAMES))
+        windows.keys[place] = panels(keys)
+        windows.start[place] = keys.sum(1, dtype=torch.int32).mul_(-128).numpy()
+        windows.values[place] = panels(codes.T.contiguous())
+        windows.scale[place], windows.mean[place] = scale.numpy(), mean.numpy()
+
+    def begin(self, slot: int, place: int, tokens: Sequence[int], wanted: Sequence[int]) -> Tensor:
+        """See Decoder."""
+        import torch
+
+        found = []
+        for first in range(0, len(tokens), self._most):
+            part = tokens[first : first + self._most]
+            here = [i - first for i in wanted if first <= i < first + len(part)]
+            self._feed(slot, place, part, first, here, self._state)
+            found.append(self._logits(len(here)).clone())
+        return torch.cat(found)
+
+    def step(
+        self, tokens: Sequence[int], positions: Sequence[int], places: Sequence[int]
+    ) -> Tensor:
+        """See Decoder."""
+        s = range(len(tokens))
+        self._forward(_rows(tokens, s, positions, places, s), self._state)
+        return self._logits(len(s))
+
+    def copy(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
+        """See Decoder."""
+        for cache in (self._state.keys, self._state.values):
+            cache[:, list(targets), :, :length] = cache[:, list(sources), :, :length]
+
+    def align(self, slot: int, place: int, tokens: Sequence[int], below: int) -> Aligned:
+        """See Decoder."""
+        import torch
+
+        watching = self._state._replace(
+            watched=self._watched, scores=zeros(self._watched.max() + 1, self._most, FRAMES)
+        )
+        scores, probabilities = [], []
+        for first in range(0, len(tokens), self._most):
+            part = tokens[first : first + self._most]
+            following = tokens[first + 1 : first + self._most + 1]
+            self._feed(slot, place, part, first, range(len(following)), watching)
+            scores.append(torch.from_numpy(watching.scores[:, : len(part)]).mul(_LN2))
+            probabilities.append(of_following(self._logits(len(following)), following, below))
+        return Aligned(torch.cat(probabilities), torch.cat(scores, dim=1))
+
+    def _feed(
+        self,
+        slot: int,
+        place: int,
+        tokens: Sequence[int],
+        first: int,
+        wanted: Sequence[int],
+        state: State,
+    ) -> None:
+        """Tokens of one row, the first of them at position `first`."""
+        n = len(tokens)
+        positions = range(first, first + n)
+        self._forward(_rows(tokens, [slot] * n, positions, [place] * n, wanted), state)
+
+    def _forward(self, rows: Rows, state: State) -> None:
+        """One pass, by all threads."""
+        shares = [
+            partial(forward, Thread(number, self._threads), self._model, self._windows, rows, state)
+            for number in range(self._threads)
+        ]
+        first, *others = map(partial, shares, self._scratch)
+        done = [self._pool.submit(share) for share in others]
+        first()
+        wait(done)
+
+    def _logits(self, m: int) -> Tensor:
+        import torch
+
+        return torch.from_numpy(self._state.logits)[:m, : self._vocabulary]
+
+
+def _rows(
+    tokens: Sequence[int],
+    slots: Sequence[int],
+    positions: Sequence[int],
+    places: Sequence[int],
+    wanted: Sequence[int],
+) -> Rows:
+    import numpy as np
+
+    order = sorted(range(len(places)), key=places.__getitem__)
+    edges = [i for i in range(len(order)) if i == 0 or places[order[i]] != places[order[i - 1]]]
+    runs = list(zip(edges, [*edges[1:], len(order)], strict=True))
+    columns = (tokens, slots, positions, places, order, runs, wanted)
+    return Rows._make(np.array(column, np.int64) for column in columns)
+
+
+def _watched(model: Whisper) -> Array:
+    import numpy as np
+
+    layers, heads = model.alignment_heads.indices().numpy()
+    watched = np.full((model.dims.n_text_layer, model.dims.n_text_head), -1)
+    watched[layers, heads] = range(len(heads))
+    return watched

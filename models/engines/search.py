@@ -1,0 +1,207 @@
+"""Searching the tokens of one window: greedily, by samples, or by beams.
+
+Goes in: log probabilities of the next token, for the rows of one window. Comes out: the tokens that
+follow, and in the end whisper's result. Does not know: slots, other windows, attention.
+
+The search itself, its ranking and its statistics are those of `whisper.decoding`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from whisper.decoding import DecodingResult, DecodingTask
+
+    from pipeline.types import SpeechOptions
+
+_LOOKED_AT = 16  # tokens between two looks at whether a text repeats itself
+_ORDINARY_BYTES = 4.0  # of text in a token
+_ORDINARY_RATIO = 1.5  # by which zlib compresses some hundred bytes of it
+
+
+class Found(NamedTuple):
+    """What a search has come to."""
+
+    tokens: list[int]
+    sum_log_probability: float
+
+
+@dataclass(slots=True)
+class _Text:
+    """One of the texts that a window may get."""
+
+    tokens: list[int] = field(default_factory=list)  # those sampled, without the last eot
+    sum_log_probability: float = 0.0  # with the last eot's
+    is_over: bool = False
+    is_hopeless: bool = False  # over since it was sure to be a failure
+    is_cut: bool = False  # over since another one was likelier
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it came to its own end."""
+        return self.is_over and not self.is_hopeless and not self.is_cut
+
+
+class Samples:
+    """Texts that grow independently of each other; at temperature 0 there is one."""
+
+    def __init__(self, task: DecodingTask, seed: int) -> None:
+        """The same seed draws the same samples."""
+        import torch
+
+        self.temperature = task.options.temperature
+        self._task = task
+        self._texts = [_Text() for _ in range(task.n_group)]
+        self._longest = longest(task)
+        generator = torch.Generator().manual_seed(seed)
+        numbers = torch.rand(task.n_group, self._longest, generator=generator)
+        self._chances = (1 - numbers).tolist()
+
+    def is_over(self, number: int) -> bool:
+        """Whether a text is complete."""
+        return self._texts[number].is_over
+
+    def sampled(self, number: int) -> list[int]:
+        """The tokens of a text so far."""
+        return self._texts[number].tokens
+
+    def chance(self, number: int) -> float:
+        """What the next token of a text is drawn by; it depends on nothing but the seed."""
+        chance: float = self._chances[number][len(self._texts[number].tokens)]
+        return chance
+
+    def add(self, number: int, token: int, log_probability: float) -> None:
+        """What whisper's GreedyDecoder does with one row."""
+        text = self._texts[number]
+        text.sum_log_probability += log_probability
+        if token == self._task.tokenizer.eot:
+            text.is_over = True
+            return
+        text.tokens.append(token)
+        text.is_over = len(text.tokens) >= self._longest
+
+    def drop_hopeless(self, options: SpeechOptions, *, others_follow: bool) -> None:
+        """End the texts that would be failures however they went on.
+
+        Where other texts follow if these fail, a text that repeats itself is given less time.
+        """
+        for text in self._growing():
+            left = self._longest - len(text.tokens)
+            if others_follow:
+                left = min(left, len(text.tokens))
+            if self._is_unsure(text, options) or self._repeats(text, left, options):
+                text.is_over = text.is_hopeless = True
+
+    def keep_best(self) -> None:
+        """End all texts but the likeliest, and that too if another is complete already."""
+        growing = sorted(self._growing(), key=lambda text: text.sum_log_probability)
+        kept = 0 if any(text.is_complete for text in self._texts) else 1
+        for text in growing[: len(growing) - kept]:
+            text.is_over = text.is_cut = True
+
+    def found(self) -> Found:
+        """The best text by whisper's ranking."""
+        complete = [text for text in self._texts if text.is_complete]
+        fair = complete or [text for text in self._texts if not text.is_cut]
+        tokens = [[text.tokens for text in fair]]
+        sums = [[text.sum_log_probability for text in fair]]
+        best = fair[self._task.sequence_ranker.rank(tokens, sums)[0]]
+        return Found(best.tokens, best.sum_log_probability)
+
+    def _growing(self) -> list[_Text]:
+        return [text for text in self._texts if not text.is_over]
+
+    def _is_unsure(self, text: _Text, options: SpeechOptions) -> bool:
+        """Whether it would be too unsure even if all tokens left were certain."""
+        limit = options.log_probability_limit
+        return limit is not None and text.sum_log_probability / (self._longest + 1) < limit
+
+    def _repeats(self, text: _Text, left: int, options: SpeechOptions) -> bool:
+        """Whether it would be too repetitive even if all tokens left were ordinary text."""
+        limit = options.compression_ratio_limit
+        if limit is None or len(text.tokens) % _LOOKED_AT:
+            return False
+        so_far = self._task.tokenizer.decode(text.tokens).strip().encode()
+        rest = left * _ORDINARY_BYTES
+        ratio = (len(so_far) + rest) / (len(zlib.compress(so_far)) + rest / _ORDINARY_RATIO)
+        return ratio > limit
+
+
+class Beams:
+    """Texts that grow together; the best of all their continuations go on."""
+
+    def __init__(self, task: DecodingTask) -> None:
+        import torch
+        from whisper.decoding import BeamSearchDecoder
+
+        options = task.options
+        self._task = task
+        self._search = BeamSearchDecoder(
+            options.beam_size, task.tokenizer.eot, self, options.patience
+        )
+        self._tokens = torch.tensor([task.initial_tokens] * task.n_group)
+        self._sums = torch.zeros(task.n_group)
+        self._sources: list[int] = []
+        self._is_over = False
+
+    def is_over(self, _number: int) -> bool:
+        """Whether the search has come to its end; all beams do together."""
+        return self._is_over
+
+    def sampled(self, number: int) -> list[int]:
+        """The tokens of a beam so far."""
+        tokens: list[int] = self._tokens[number, self._task.sample_begin :].tolist()
+        return tokens
+
+    def add(self, log_probabilities: Tensor) -> list[int]:
+        """Take the beams one token on; (beams, V). Returns the beam that each one continues."""
+        self._tokens, completed = self._search.update(
+            self._tokens, log_probabilities.cpu(), self._sums
+        )
+        sampled = self._tokens.shape[1] - self._task.sample_begin
+        self._is_over = completed or sampled >= longest(self._task)
+        return self._sources
+
+    def rearrange_kv_cache(self, source_indices: list[int]) -> None:
+        """Whisper's search says which beam each one continues."""
+        self._sources = source_indices
+
+    def found(self) -> Found:
+        """The best, by whisper's ranking."""
+        task = self._task
+        beams, sums = self._search.finalize(self._tokens[None], self._sums[None])
+        eot = task.tokenizer.eot
+        texts = [row[task.sample_begin :].tolist() for row in beams[0]]
+        texts = [row[: row.index(eot)] for row in texts]
+        best: int = task.sequence_ranker.rank([texts], sums)[0]
+        return Found(texts[best], sums[0][best])
+
+
+def longest(task: DecodingTask) -> int:
+    """How many tokens whisper samples for one text at most."""
+    most: int = min(task.sample_len, task.n_ctx - len(task.initial_tokens) + 1)
+    return most
+
+
+def result_of(
+    task: DecodingTask, found: Found, features: Tensor, no_speech_probability: float
+) -> DecodingResult:
+    """What whisper's `decode` returns."""
+    from whisper.decoding import DecodingResult
+    from whisper.utils import compression_ratio
+
+    text = task.tokenizer.decode(found.tokens).strip()
+    return DecodingResult(
+        audio_features=features,
+        language=task.options.language,
+        tokens=found.tokens,
+        text=text,
+        avg_logprob=found.sum_log_probability / (len(found.tokens) + 1),
+        no_speech_prob=no_speech_probability,
+        temperature=task.options.temperature,
+        compression_ratio=compression_ratio(text),
+    )

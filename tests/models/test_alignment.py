@@ -1,0 +1,146 @@
+"""Alignment against whisper's own, on speech that the demo model hears."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from whisper import timing
+from whisper.decoding import DecodingOptions, decode
+from whisper.model import ModelDimensions, Whisper
+from whisper.tokenizer import get_tokenizer
+
+from models import demo
+from models.engines.alignment import _median, _time_warping, add_word_timestamps, find_alignment
+from models.engines.decode import log_mel, quiet
+from models.engines.decoder import fastest
+from models.engines.decoder_modules import ModuleDecoder
+from models.quantise import quantise_layers
+from pipeline.types import SAMPLE_RATE_HZ, Clip, Span, SpeechOptions, Window
+
+PLACE, SLOT = 1, 2
+
+
+class Encoded:
+    """Stands in for the model in `whisper.timing`: the sound is encoded already."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __call__(self, features, tokens):
+        return self._model.decoder(tokens, features)
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+
+class Heard:
+    """A clip, encoded and decoded."""
+
+    def __init__(self, model, samples, tokenizer):
+        window = Window(0.0, 30.0, (Span(0.0, 30.0),))
+        mel = log_mel(model, Clip(window, samples, SpeechOptions()))
+        self.features = model.encoder(mel[None])[0]
+        self.frames = len(samples) * 100 // SAMPLE_RATE_HZ
+        self.tokens = decode(model, mel, DecodingOptions(language="en", fp16=False)).tokens
+        self.text = [token for token in self.tokens if token < tokenizer.eot]
+
+
+def demo_model():
+    checkpoint = demo.load_checkpoint()
+    model = Whisper(ModelDimensions(**checkpoint["dims"]))
+    model.load_state_dict(checkpoint["model_state_dict"])
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return demo_model()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    with quiet():
+        return get_tokenizer(multilingual=False)
+
+
+@pytest.fixture(scope="module")
+def heard(model, tokenizer, samples_of):
+    samples = [samples_of(clip.path) for clip in demo.clips()[:2]]
+    with torch.inference_mode(), quiet():
+        return [Heard(model, one, tokenizer) for one in samples]
+
+
+def aligned(decoder, tokenizer, one):
+    decoder.hear(PLACE, one.features)
+    return find_alignment(decoder, SLOT, PLACE, tokenizer, one.text, one.frames)
+
+
+def test_every_token_has_the_time_that_whisper_gives_it(model, tokenizer, heard):
+    decoder = ModuleDecoder(model, 2, 3)
+    for one in heard:
+        with quiet():
+            truth = timing.find_alignment(
+                Encoded(model), tokenizer, one.text, one.features, one.frames
+            )
+        found = aligned(decoder, tokenizer, one)
+        assert [(w.word, w.tokens, w.start, w.end) for w in found] == [
+            (w.word, w.tokens, w.start, w.end) for w in truth
+        ]
+        assert [w.probability for w in found] == pytest.approx(
+            [w.probability for w in truth], abs=1e-4
+        )
+
+
+def test_so_have_the_words_of_segments(model, tokenizer, heard):
+    decoder = ModuleDecoder(model, 2, 3)
+    for one in heard:
+        decoder.hear(PLACE, one.features)
+        given = {"tokenizer": tokenizer, "num_frames": one.frames, "last_speech_timestamp": 0.0}
+        mine, theirs = (
+            [{"seek": 0, "start": 0.0, "end": one.frames / 100, "tokens": one.tokens}]
+            for _ in range(2)
+        )
+        with quiet():
+            timing.add_word_timestamps(
+                segments=theirs, model=Encoded(model), mel=one.features, **given
+            )
+        add_word_timestamps(decoder, SLOT, PLACE)(segments=mine, model=None, mel=None, **given)
+        for word, true_word in zip(mine[0]["words"], theirs[0]["words"], strict=True):
+            assert word == pytest.approx(true_word, abs=1e-4)
+
+
+def test_int8_times_words_nearly_as_float_does(model, tokenizer, heard):
+    quantised = demo_model()
+    quantise_layers(quantised, "int8")
+    decoder, _ = fastest(quantised, 2, 3, 1)
+    off_s = []
+    for one in heard:
+        truth = aligned(ModuleDecoder(model, 2, 3), tokenizer, one)
+        found = aligned(decoder, tokenizer, one)
+        off_s += [abs(a.start - b.start) for a, b in zip(found, truth, strict=True)]
+    assert np.median(off_s) == 0
+    assert np.mean(off_s) < 0.02
+
+
+def test_no_text_has_no_words(model, tokenizer):
+    assert find_alignment(ModuleDecoder(model, 1, 1), 0, 0, tokenizer, [], 100) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), rows=st.integers(1, 5), frames=st.integers(1, 40))
+def test_the_median_of_seven_frames_is_whispers(seed, rows, frames):
+    x = torch.randn(rows, frames, generator=torch.Generator().manual_seed(seed)).mul(2).round()
+    truth = timing.median_filter(x[None], 7)[0]
+    assert torch.equal(_median(x), truth)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), rows=st.integers(1, 12), frames=st.integers(1, 30))
+def test_time_warping_is_whispers_with_its_ties(seed, rows, frames):
+    x = np.random.default_rng(seed).integers(-2, 3, (rows, frames)).astype(float)
+    with quiet():
+        truth = timing.dtw_cpu(x)
+    assert np.array_equal(_time_warping()(x), truth)

@@ -1,0 +1,160 @@
+"""How texts are sampled, given up and ranked; that beams are whisper's is shown in test_slots."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from whisper.decoding import DecodingOptions, DecodingTask
+from whisper.model import ModelDimensions, Whisper
+
+from models.engines.choosing import choose
+from models.engines.decode import quiet
+from models.engines.search import Samples
+from pipeline.types import SpeechOptions
+
+LONGEST = 100  # tokens
+CALM = SpeechOptions(compression_ratio_limit=None, log_probability_limit=None)
+
+
+@pytest.fixture(scope="module")
+def task():
+    model = Whisper(ModelDimensions(80, 1500, 64, 1, 1, 51865, 2 * LONGEST, 64, 1, 1))
+    options = DecodingOptions(language="en", temperature=0.4, best_of=3)
+    with quiet():
+        return DecodingTask(model, options)
+
+
+def grow(samples, number, tokens, log_probability=-0.5):
+    for token in tokens:
+        samples.add(number, token, log_probability)
+
+
+def words(task, text):
+    return task.tokenizer.encode(text)
+
+
+# ── choosing ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_samples_come_as_often_as_they_are_likely():
+    """Three tokens of 60, 30 and 10 %, at temperature 1, drawn four hundred times."""
+    shares = torch.tensor([0.6, 0.0, 0.3, 0.1]).log().repeat(400, 1)
+    chances = (1 - torch.rand(400, generator=torch.Generator().manual_seed(0))).tolist()
+    drawn, values = choose(shares, [1.0] * 400, chances)
+    counts = np.bincount(drawn, minlength=4) / 400
+    assert counts == pytest.approx([0.6, 0.0, 0.3, 0.1], abs=0.08)
+    assert values == pytest.approx([float(shares[0, token]) for token in drawn])
+    colder, _ = choose(shares, [0.2] * 400, chances)
+    assert colder.count(0) > 380
+
+
+def test_the_edges_of_chance_fall_on_likely_tokens():
+    shares = torch.tensor([[0.0, 0.5, 0.5, 0.0]]).log().repeat(2, 1)
+    assert choose(shares, [1.0, 1.0], [2**-24, 1.0])[0] == [1, 2]
+
+
+def test_at_temperature_0_the_likeliest_token_comes_whatever_the_chance():
+    shares = torch.randn(3, 50).log_softmax(-1)
+    drawn, values = choose(shares, [0.0, 0.0, 0.0], [0.1, 0.5, 1.0])
+    assert drawn == shares.argmax(-1).tolist()
+    assert values == pytest.approx(shares.amax(-1).tolist())
+
+
+def test_the_same_seed_has_the_same_chances(task):
+    chances = [[Samples(task, seed).chance(number) for number in range(3)] for seed in (1, 1, 2)]
+    assert chances[0] == chances[1] != chances[2]
+    assert len(set(chances[0])) == 3
+    assert all(0 < chance <= 1 for row in chances for chance in row)
+
+
+# ── coming to an end ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_text_is_over_at_its_end_or_when_it_is_as_long_as_may_be(task):
+    samples = Samples(task, 0)
+    grow(samples, 0, [5, 6, task.tokenizer.eot])
+    grow(samples, 1, [7] * (LONGEST - 1))
+    assert [samples.is_over(number) for number in range(3)] == [True, False, False]
+    assert samples.sampled(0) == [5, 6]
+    grow(samples, 1, [7])
+    assert samples.is_over(1)
+    assert len(samples.sampled(1)) == LONGEST
+
+
+def test_the_likeliest_text_for_its_length_is_found(task):
+    samples = Samples(task, 0)
+    grow(samples, 0, [5, 6, task.tokenizer.eot], -1.0)
+    grow(samples, 1, [7, 8, 9, 10, task.tokenizer.eot], -0.8)
+    grow(samples, 2, [11, task.tokenizer.eot], -0.9)
+    found = samples.found()
+    assert found.tokens == [7, 8, 9, 10]
+    assert found.sum_log_probability == pytest.approx(-4.0)
+
+
+def test_text_that_stays_too_unsure_even_if_all_the_rest_is_certain_is_hopeless(task):
+    options = replace(CALM, log_probability_limit=-1.0)
+    samples = Samples(task, 0)
+    grow(samples, 0, [5] * 50, -2.0)  # -100 over at most 101 tokens
+    samples.drop_hopeless(options, others_follow=True)
+    assert not samples.is_over(0)
+    grow(samples, 0, [5], -2.0)
+    samples.drop_hopeless(options, others_follow=True)
+    assert samples.is_over(0)
+    assert not samples.is_over(1)
+
+
+@pytest.mark.parametrize(("others_follow", "first", "last"), [(True, 16, 40), (False, 41, 80)])
+def test_text_that_repeats_itself_for_too_long_is_hopeless(task, others_follow, first, last):
+    options = replace(CALM, compression_ratio_limit=2.4)
+    lively = (
+        " Well, nobody in the village had ever seen such a strange ship; it came up the river at"
+        " dawn, painted green and gold, and its captain asked us politely for bread and news."
+    )
+    samples = Samples(task, 0)
+    grow(samples, 1, words(task, lively)[:32])
+    loop = words(task, " Thanks for watching!") * LONGEST
+    while not samples.is_over(0):
+        grow(samples, 0, [loop[len(samples.sampled(0))]])
+        samples.drop_hopeless(options, others_follow=others_follow)
+    assert first <= len(samples.sampled(0)) <= last
+    assert not samples.is_over(1)
+
+
+def test_a_hopeless_text_is_found_only_where_there_is_no_other(task):
+    options = replace(CALM, log_probability_limit=-1.0)
+    samples = Samples(task, 0)
+    grow(samples, 0, [5, 6], -200.0)
+    samples.drop_hopeless(options, others_follow=True)
+    grow(samples, 1, [7, task.tokenizer.eot], -300.0)  # worse, but it came to its end
+    grow(samples, 2, [8, 9], -400.0)
+    samples.drop_hopeless(options, others_follow=True)
+    assert samples.found().tokens == [7]
+    alone = Samples(task, 0)
+    for number, token in enumerate((5, 6, 7)):
+        grow(alone, number, [token], -200.0 - number)
+    alone.drop_hopeless(options, others_follow=True)
+    assert alone.found().tokens == [5]
+
+
+def test_of_growing_texts_only_the_likeliest_goes_on(task):
+    samples = Samples(task, 0)
+    for number, value in enumerate((-0.5, -0.2, -0.9)):
+        grow(samples, number, [5, 6, 7 + number], value)
+    for _ in range(2):
+        samples.keep_best()
+        assert [samples.is_over(number) for number in range(3)] == [True, False, True]
+    grow(samples, 1, [20, task.tokenizer.eot], -0.9)
+    assert samples.found().tokens == [5, 6, 8, 20]
+
+
+def test_none_goes_on_where_another_is_complete(task):
+    samples = Samples(task, 0)
+    grow(samples, 0, [5, task.tokenizer.eot], -2.0)
+    grow(samples, 1, [6, 7], -0.1)
+    grow(samples, 2, [6, 7], -0.2)
+    samples.keep_best()
+    assert all(samples.is_over(number) for number in range(3))
+    assert samples.found().tokens == [5]
