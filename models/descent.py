@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from models.choose import GIB, step_down
+from models.engines.loaded import release, with_batch_size
 from models.shortage import is_shortage
 from pipeline.errors import ModelUnavailable, OutOfMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from whisper.model import Whisper
-
     from models.choose import Choice, Wanted
-    from models.engines.whisper_torch import Loaded
+    from models.engines.loaded import Loaded
     from models.memory import Machine
 
 
@@ -56,12 +54,23 @@ class Descent:
         """What needs less than `loaded`, whose memory is taken back. Raises OutOfMemory."""
         before = self._choice
         self._step_down()
-        if self._choice.is_same_model(before):
-            description = replace(loaded.description, reason=self._choice.reason)
-            return replace(loaded, batch_size=self._choice.batch_size, description=description)
-        release(loaded.model)
+        smaller = self._smaller(loaded) if self._choice.is_same_model(before) else None
+        if smaller is not None:
+            return smaller
+        release(loaded)
         free_unused()
         return self._build_below() or self._go_down()
+
+    def _smaller(self, loaded: Loaded) -> Loaded | None:
+        """The same model for fewer windows, if memory allows that."""
+        description = replace(loaded.description, reason=self._choice.reason)
+        try:
+            smaller = with_batch_size(loaded, self._choice.batch_size)
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            return None
+        return replace(smaller, description=description)
 
     def _go_down(self) -> Loaded:
         loaded = None
@@ -100,15 +109,6 @@ class Descent:
             )
         self._choice = lower
         self._note(lower.reason)
-
-
-def release(model: Whisper) -> None:
-    """Give a model's memory back, whoever still holds the model."""
-    import torch
-
-    for tensor in chain(model.parameters(), model.buffers()):
-        if tensor.layout == torch.strided:
-            tensor.data = torch.empty(0, dtype=tensor.dtype)
 
 
 def free_unused() -> None:

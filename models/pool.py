@@ -14,6 +14,7 @@ from models import cache, checkpoint, ggml, memory
 from models.choose import Wanted, choices, choose, ladder, refuse_impossible
 from models.descent import Descent, free_unused
 from models.engines.cpp_context import library_for
+from models.engines.loaded import made_ready
 from models.fetch import FetchOptions
 from models.inventory import QUANTISATIONS, is_here
 from models.registry import WHISPERS, find, of_own
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from models.choose import Choice
-    from models.engines.whisper_torch import Loaded
+    from models.engines.loaded import Loaded
     from models.fetch import Progress
     from models.memory import Machine
     from pipeline.protocols import SpeechDetector, SpeechEngine
@@ -70,6 +71,7 @@ class Pool:
         self._engine: SpeechEngine | None = None
         self._key: Key | None = None  # what the engine was chosen for
         self._warned = ""
+        self._threads = options.threads
 
     @contextmanager
     def detector(self) -> Iterator[SpeechDetector]:
@@ -146,15 +148,13 @@ class Pool:
     def _load(self, machine: Machine, wanted: Wanted, choice: Choice) -> SpeechEngine:
         from models.engines.whisper_torch import WhisperTorch
 
-        self._set_threads()
         self._note(choice.reason)
         descent = Descent(machine, wanted, choice, self._build, self._here, self._note)
         return WhisperTorch(descent.load(), descent.relieve)
 
     def _build(self, choice: Choice) -> Loaded:
-        from models.engines.whisper_torch import Loaded
-
         weights, folder = self._bring(choice), self._options.weights_dir
+        self._set_threads()
         model = checkpoint.load(weights, choice.quantisation, choice.device, folder, self._note)
         description = EngineDescription(
             weights.name,
@@ -164,7 +164,7 @@ class Pool:
             choice.spec.can_translate,
             choice.reason,
         )
-        return Loaded(model, description, choice.batch_size)
+        return made_ready(model, description, choice.batch_size)
 
     def _bring(self, choice: Choice) -> Weights:
         """The weights on this machine; what is quantised already needs no other file."""
@@ -239,10 +239,11 @@ class Pool:
         self._engine = self._key = None
 
     def _set_threads(self) -> None:
-        if self._options.threads is not None:
-            import torch
+        """Engines that have threads of their own leave torch with fewer."""
+        import torch
 
-            torch.set_num_threads(self._options.threads)
+        self._threads = self._threads or torch.get_num_threads()
+        torch.set_num_threads(self._threads)
 
 
 def _key(wanted: Wanted) -> Key:

@@ -71,7 +71,7 @@ def find_alignment(
     given = [*tokenizer.sot_sequence, tokenizer.no_timestamps, *text, tokenizer.eot]
     aligned = decoder.align(slot, place, given, tokenizer.eot)
     probabilities = aligned.probabilities[before : before + len(text)].tolist()
-    matrix = _attention(aligned.scores, num_frames // 2)[before:-1]
+    matrix = salience(aligned.scores, num_frames // 2)[before:-1]
     text_indices, time_indices = _time_warping()(-matrix.double().cpu().numpy())
     edges = np.pad(np.cumsum([len(tokens) for tokens in word_tokens[:-1]]), (1, 0))
     jumps = np.pad(np.diff(text_indices), (1, 0), constant_values=1).astype(bool)
@@ -82,7 +82,7 @@ def find_alignment(
     ]
 
 
-def _attention(scores: Tensor, frames: int) -> Tensor:
+def salience(scores: Tensor, frames: int) -> Tensor:
     """Scores (heads, n, T) as the mean (n, frames) of what is special to each token.
 
     One head after the other, since one fits into the processor's cache.
@@ -90,12 +90,26 @@ def _attention(scores: Tensor, frames: int) -> Tensor:
     import torch
 
     total = torch.zeros(scores.shape[1], frames, device=scores.device)
+    kernel = _kernel() if scores.device.type == "cpu" and frames > _FILTER else None
+    if kernel is not None:
+        kernel.salience(scores.numpy(), frames, total.numpy())
+        return total
     for head in scores[:, :, :frames]:
         weights = head.softmax(-1)
         weights -= weights.mean(0)
         weights /= weights.square().mean(0).sqrt()
         total += _median(weights)
     return total.div_(len(scores))
+
+
+@cache
+def _kernel() -> Any:
+    """`models.engines.salience`; None: it does not compile for this processor."""
+    try:
+        from models.engines import salience
+    except Exception:  # noqa: BLE001  - whatever ails the compiler, torch works
+        return None
+    return salience
 
 
 def _median(x: Tensor) -> Tensor:

@@ -1,20 +1,18 @@
-"""From sound to tokens: whisper's own decoding, many clips at once.
+"""What whisper's decoding is asked, and how its answers are judged.
 
-Goes in: clips and a Whisper model. Comes out: one `whisper.decoding.DecodingResult` for each clip.
-Does not know: segments, words, or the clips that come before and after.
+Goes in: clips and their options; whisper's results. Comes out: spectrograms, whisper's own options,
+verdicts. Does not know: batches, segments, words, or the clips that come before and after.
 """
 
 from __future__ import annotations
 
 import warnings
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    import torch
     from torch import Tensor
     from whisper.decoding import DecodingOptions, DecodingResult
     from whisper.model import Whisper
@@ -22,45 +20,8 @@ if TYPE_CHECKING:
     from pipeline.types import Clip, SpeechOptions
 
 
-def decode_batch(
-    model: Whisper, features: Tensor, clips: Sequence[Clip]
-) -> tuple[DecodingResult, ...]:
-    """One result for each clip, at the first of its temperatures that satisfies.
-
-    `features` is what `encode` gave for the clips. The rules are whisper's `decode_with_fallback`:
-    if no temperature satisfies, the result of the last one stands.
-    """
-    results: dict[int, DecodingResult] = {}
-    waiting = list(range(len(clips)))
-    attempt = 0
-    while waiting:
-        for options, members in _alike(model, clips, waiting, attempt):
-            task_results = _run(model, options, features[members], [clips[i] for i in members])
-            results.update(zip(members, task_results, strict=True))
-        attempt += 1
-        waiting = [
-            i
-            for i in waiting
-            if attempt < len(clips[i].options.temperatures)
-            and is_failure(results[i], clips[i].options)
-        ]
-    return tuple(results[i] for i in range(len(clips)))
-
-
-def _alike(
-    model: Whisper, clips: Sequence[Clip], waiting: Sequence[int], attempt: int
-) -> list[tuple[DecodingOptions, list[int]]]:
-    """The waiting clips, grouped by what one DecodingTask can do at once."""
-    groups: dict[DecodingOptions, list[int]] = {}
-    for i in waiting:
-        options = clips[i].options
-        groups.setdefault(decoding_options(model, options, attempt), []).append(i)
-    return list(groups.items())
-
-
 def decoding_options(model: Whisper, options: SpeechOptions, attempt: int = 0) -> DecodingOptions:
     """What whisper is told for the given attempt; equal options can be decoded together."""
-    import torch
     from whisper.decoding import DecodingOptions
 
     temperature = options.temperatures[attempt]
@@ -73,39 +34,8 @@ def decoding_options(model: Whisper, options: SpeechOptions, attempt: int = 0) -
         best_of=options.best_of if temperature > 0 else None,
         # tiktoken refuses text that spells one of its special tokens
         prompt=prompt.replace("<|", "< |") if prompt else None,
-        fp16=_dtype(model) == torch.float16,
+        fp16=False,  # whisper goes by it only where it encodes by itself
     )
-
-
-def _run(
-    model: Whisper, options: DecodingOptions, features: Tensor, clips: Sequence[Clip]
-) -> list[DecodingResult]:
-    """Decode clips of equal options: together if greedy, else one by one.
-
-    whisper decodes one window at a time when there are several candidates for it (its audio
-    features are not repeated for them). The candidates fill the batch then, and a window that is
-    sampled alone, from a seed of its own, does not depend on its neighbours.
-    """
-    from whisper.decoding import DecodingTask
-
-    if options.temperature == 0 and options.beam_size is None:
-        return list(DecodingTask(model, options).run(features))
-    results = []
-    for i, clip in enumerate(clips):
-        with _seeded(clip, features):
-            results += DecodingTask(model, options).run(features[i : i + 1])
-    return results
-
-
-@contextmanager
-def _seeded(clip: Clip, features: Tensor) -> Iterator[None]:
-    """Draw the same random numbers for the same sound; leave the process's generator alone."""
-    import torch
-
-    devices = [features.device] if features.is_cuda else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(zlib.crc32(clip.samples.tobytes()))
-        yield
 
 
 def is_failure(result: DecodingResult, options: SpeechOptions) -> bool:
@@ -134,19 +64,6 @@ def _below(value: float, limit: float | None) -> bool:
     return limit is not None and value < limit
 
 
-def encode(model: Whisper, clips: Sequence[Clip]) -> Tensor:
-    """The encoded sound, (len(clips), n_audio_ctx, n_audio_state), on the model's device.
-
-    It serves every temperature and the word times, so the encoder runs once a clip.
-    """
-    import torch
-
-    mels = torch.stack([log_mel(model, clip) for clip in clips])
-    features: Tensor = model.encoder(mels.to(_dtype(model)))
-    # whisper's decoding takes float32 and float16 only
-    return features.float() if features.dtype == torch.bfloat16 else features
-
-
 def log_mel(model: Whisper, clip: Clip) -> Tensor:
     """The log-mel spectrogram, (n_mels, 3000), of the clip padded with silence to 30 s."""
     import numpy as np
@@ -159,12 +76,6 @@ def log_mel(model: Whisper, clip: Clip) -> Tensor:
         torch.from_numpy(padded), model.dims.n_mels, device=model.device
     )
     return mel
-
-
-def _dtype(model: Whisper) -> torch.dtype:
-    """What the model calculates in; other layers cast their weights to their input's type."""
-    dtype: torch.dtype = model.encoder.conv1.weight.dtype
-    return dtype
 
 
 @contextmanager

@@ -41,6 +41,7 @@ class Decoder(Protocol):
 
     places: int
     slots: int
+    is_packed: bool  # whether the model's own decoder may go
 
     def hear(self, place: int, features: Tensor) -> None:
         """Take in an encoded window (T, d)."""
@@ -62,6 +63,14 @@ class Decoder(Protocol):
 
     def align(self, slot: int, place: int, tokens: Sequence[int], below: int) -> Aligned:
         """Begin a row, watching the heads that whisper aligns by; only tokens < `below` count."""
+        ...
+
+    def resized(self, places: int, slots: int) -> Decoder:
+        """The same weights with other memory; of the two, only the new one may be used."""
+        ...
+
+    def close(self) -> None:
+        """Give all memory back."""
         ...
 
 

@@ -7,6 +7,7 @@ a step is calculated (`decoder_steps` does), what a token means, when a row ends
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,20 +39,37 @@ _LN2 = 0.6931471805599453
 
 
 class KernelDecoder:
-    """A `models.engines.decoder.Decoder`; keeps nothing of the model but its token embedding."""
+    """A `models.engines.decoder.Decoder`; keeps nothing of the model."""
+
+    is_packed = True
 
     def __init__(self, model: Whisper, places: int, slots: int, threads: int) -> None:
-        self.places, self.slots = places, slots
+        self._dims = model.dims
         self._model = pack(model)
-        self._threads = threads
-        self._most = max(slots, _TOGETHER)
-        self._vocabulary = model.dims.n_vocab
-        self._windows = new_windows(model.dims, places)
-        self._state = new_state(model.dims, slots, self._most)
-        self._scratch = [new_scratch(model.dims, self._most) for _ in range(threads)]
         self._watched = _watched(model)
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "decoder")
+        self.allocate(places, slots)
         self._forward(_rows([0], [0], [0], [0], []), self._state)  # compiles it
+
+    def allocate(self, places: int, slots: int) -> None:
+        """Make room, before the first use."""
+        self.places, self.slots = places, slots
+        self._most = max(slots, _TOGETHER)
+        self._windows = new_windows(self._dims, places)
+        self._state = new_state(self._dims, slots, self._most)
+        self._scratch = [new_scratch(self._dims, self._most) for _ in range(self._threads)]
+
+    def resized(self, places: int, slots: int) -> KernelDecoder:
+        """See Decoder."""
+        other = copy(self)
+        self.close()
+        other.allocate(places, slots)
+        return other
+
+    def close(self) -> None:
+        """See Decoder."""
+        vars(self).clear()
 
     def hear(self, place: int, features: Tensor) -> None:
         """See Decoder."""
@@ -137,7 +155,7 @@ class KernelDecoder:
     def _logits(self, m: int) -> Tensor:
         import torch
 
-        return torch.from_numpy(self._state.logits)[:m, : self._vocabulary]
+        return torch.from_numpy(self._state.logits)[:m, : self._dims.n_vocab]
 
 
 def _rows(

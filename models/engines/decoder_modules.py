@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 class ModuleDecoder:
     """A `models.engines.decoder.Decoder`."""
 
+    is_packed = False
+
     def __init__(self, model: Whisper, places: int, slots: int) -> None:
+        self._model = model
         dims = model.dims
         width = dims.n_text_state // dims.n_text_head
         like = model.encoder.conv1.weight
@@ -83,6 +86,16 @@ class ModuleDecoder:
                 of_following(self._logits(x[0, :-1]), tokens[1:], below),
                 torch.stack(scores).float().mul_(scale),
             )
+
+    def resized(self, places: int, slots: int) -> ModuleDecoder:
+        """See Decoder."""
+        model = self._model
+        self.close()
+        return ModuleDecoder(model, places, slots)
+
+    def close(self) -> None:
+        """See Decoder."""
+        vars(self).clear()
 
     def _forward(self, feed: _Feed, queries: list[Tensor] | None = None) -> Tensor:
         """What is fed, (s, n) tokens, to (s, n, d).

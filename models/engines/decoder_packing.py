@@ -24,7 +24,7 @@ _SCORE_SCALE = HEAD**-0.5 / math.log(2)  # for powers of two instead of e
 
 
 def pack(model: Whisper) -> Model:
-    """Copies; of the model, only the token embedding is kept."""
+    """Copies of all weights."""
     decoder = model.decoder
     blocks = decoder.blocks
     return Model(
@@ -42,8 +42,8 @@ def pack(model: Whisper) -> Model:
             down=_stack(_linear(block.mlp[2]) for block in blocks),
         ),
         norm=_norms([decoder.ln]),
-        embedding=decoder.token_embedding.weight.numpy(),
-        embedding_scale=decoder.token_embedding.scale.numpy(),
+        embedding=decoder.token_embedding.weight.numpy().copy(),
+        embedding_scale=decoder.token_embedding.scale.numpy().copy(),
         positions=decoder.positional_embedding.detach().float().numpy().copy(),
         logits=_stack([_logits(decoder.token_embedding)]),
     )

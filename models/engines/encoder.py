@@ -30,18 +30,23 @@ class FastEncoder:
     def __init__(self, model: Whisper, threads: int | None = None) -> None:
         """Packs a copy of int8 weights; `threads` is torch's number unless given.
 
-        `reason` says which arithmetic was taken, and why. Where it is the kernels, nothing of the
-        model is kept, and its own encoder may go.
+        `reason` says which arithmetic was taken, and why. Where `is_packed`, nothing of the model
+        is kept, and its own encoder may go.
         """
         import torch
 
         self._encode, self.reason = _fastest(model, threads or torch.get_num_threads())
+        self.is_packed = not isinstance(self._encode, _Own)
         self._lock = Lock()
 
     def __call__(self, mels: Tensor) -> Tensor:
         """Log-mel spectrograms (n, n_mels, 3000) to features float32 (n, 1500, d)."""
         with self._lock:
             return self._encode(mels)
+
+    def close(self) -> None:
+        """Give all memory back."""
+        vars(self).clear()
 
 
 def _fastest(model: Whisper, threads: int) -> tuple[Callable[[Tensor], Tensor], str]:

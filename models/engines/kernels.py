@@ -147,6 +147,17 @@ def softmax(scores: Array, out: Array) -> Any:
 
 
 @jit
+def power_of_two(x: Any) -> Any:
+    """Two to the power of x, which is not above zero, within 3e-7 of it."""
+    x = max(x, f32(-126))
+    whole = i32(f32(x + _ROUND).view(i32) - _ROUND_BITS)
+    z = (x - f32(whole)) * f32(0.693147181)  # e ** z by its series, |z| < 0.35
+    found = f32(1 / 24) + z * (f32(1 / 120) + z * (f32(1 / 720) + z * f32(1 / 5040)))
+    found = f32(1) + z * (f32(1) + z * (f32(1 / 2) + z * (f32(1 / 6) + z * found)))
+    return i32(f32(found).view(i32) + (whole << i32(23))).view(f32)
+
+
+@jit
 def bfloat16(x: Any) -> Any:
     """The nearest bfloat16, as 16 bits of a uint32."""
     return np.uint32(f32(x).view(i32) + i32(0x8000)) >> np.uint32(16)

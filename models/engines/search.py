@@ -12,6 +12,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from models.engines.decode import quiet
+
 if TYPE_CHECKING:
     from torch import Tensor
     from whisper.decoding import DecodingResult, DecodingTask
@@ -173,7 +175,8 @@ class Beams:
     def found(self) -> Found:
         """The best, by whisper's ranking."""
         task = self._task
-        beams, sums = self._search.finalize(self._tokens[None], self._sums[None])
+        with quiet():
+            beams, sums = self._search.finalize(self._tokens[None], self._sums[None])
         eot = task.tokenizer.eot
         texts = [row[task.sample_begin :].tolist() for row in beams[0]]
         texts = [row[: row.index(eot)] for row in texts]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from models.engines.choosing import next_tokens
 from models.engines.decode import decoding_options, quiet
 from models.engines.hearing import Hearing, Row, Task
+from models.engines.languages import probabilities
 from models.engines.rules import Rules, log_probabilities, rules_of
 from models.engines.search import Beams, Samples
 
@@ -51,7 +52,7 @@ class Slots:
         import torch
 
         while True:
-            with torch.inference_mode(), quiet():
+            with torch.inference_mode():
                 over = self._admit(take)
                 if not over and not self._rows:
                     return
@@ -59,6 +60,13 @@ class Slots:
             for hearing in good:
                 yield hearing.decoded()
                 insort(self._free, hearing.place)
+
+    def language_probabilities(self, features: Tensor) -> dict[str, float]:
+        """Of each language for a window (T, d). Only while `take` is called, since it needs room.
+
+        What `whisper.detect_language` gives; the model is multilingual.
+        """
+        return probabilities(self._model, self._decoder, self._free[0], len(self._rows), features)
 
     # ── coming in ────────────────────────────────────────────────────────────────────────────
 
@@ -83,7 +91,8 @@ class Slots:
 
         key = decoding_options(self._model, options, attempt)
         if key not in self._tasks:
-            task = DecodingTask(self._model, key)
+            with quiet():
+                task = DecodingTask(self._model, key)
             assert task.n_group <= self._decoder.slots, "all texts of a window grow together"
             self._tasks[key] = Task(task, rules_of(task))
         return self._tasks[key]

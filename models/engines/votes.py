@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 # numpy for numba: nothing imports this file but what compiles
 import numpy as np  # noqa: TID253  - see above
 
-from models.engines.kernels import Array, f32, i32, jit, kept
+from models.engines.kernels import Array, f32, i32, jit, kept, power_of_two
 
 NEVER = f32(-1e30)  # the logit of a token that may not follow
 _BLOCK = 256  # tokens whose shares are summed, so that few are looked at one by one
 _LIKELY = f32(1e-30)  # of the likeliest token's share; less is nothing
-_ROUND, _ROUND_BITS = f32(1.5 * 2**23), i32(0x4B400000)
 _MAGNITUDE = i32(0x7FFFFFFF)  # all bits but the sign
 _LOG2_E = f32(1 / math.log(2))
 
@@ -60,7 +59,7 @@ def vote(
         top = max(top_text, top_stamp)
         any_text, any_stamp = _sum(text, top, _LOG2_E), _sum(stamps, top, _LOG2_E)
         # If a timestamp is likelier than any one token of text, it is a timestamp.
-        if any_stamp > _power((top_text - top) * _LOG2_E):
+        if any_stamp > power_of_two((top_text - top) * _LOG2_E):
             text, any_text, top_text = text[:0], f32(0), NEVER
         if temperatures[r] > 0:
             scale = _LOG2_E / temperatures[r]
@@ -103,7 +102,7 @@ def _sum(x: Array, top: Any, scale: Any) -> Any:
     """The sum of the shares of all tokens; that of the likeliest is 1."""
     total = f32(0)
     for i in range(x.size):
-        total += _power((x[i] - top) * scale)
+        total += power_of_two((x[i] - top) * scale)
     return total
 
 
@@ -125,7 +124,7 @@ def _drawn(text: Array, stamps: Array, top: Any, scale: Any, chance: Any, blocks
                 continue
             n += 1
             for i in range(first, min(first + _BLOCK, part.size)):
-                share = _power((part[i] - top) * scale)
+                share = power_of_two((part[i] - top) * scale)
                 left -= share
                 if share > _LIKELY:
                     last = before + i
@@ -133,14 +132,3 @@ def _drawn(text: Array, stamps: Array, top: Any, scale: Any, chance: Any, blocks
                         return last
         before += part.size
     return last
-
-
-@jit
-def _power(x: Any) -> Any:
-    """Two to the power of x, which is not above zero, within 3e-7 of it."""
-    x = max(x, f32(-126))
-    whole = i32(f32(x + _ROUND).view(i32) - _ROUND_BITS)
-    z = (x - f32(whole)) * f32(0.693147181)  # e ** z by its series, |z| < 0.35
-    found = f32(1 / 24) + z * (f32(1 / 120) + z * (f32(1 / 720) + z * f32(1 / 5040)))
-    found = f32(1) + z * (f32(1) + z * (f32(1 / 2) + z * (f32(1 / 6) + z * found)))
-    return i32(f32(found).view(i32) + (whole << i32(23))).view(f32)

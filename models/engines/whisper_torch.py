@@ -1,74 +1,46 @@
 """Whisper on torch, many windows at once.
 
-Goes in: clips, of one file or of several. Comes out: the segments of each, in order.
+Goes in: clips, of one file or of several. Comes out: the segments of each.
 Does not know: where the model came from, files, or what the segments are for. Where memory runs
 out, it goes on with what it is lent instead; nothing that was heard is heard again.
 
-    clips ─► batch ─► encode ─► decode, with whisper's fall-back ─► cut ─► words ─► segments
-               ▲                                                     │
-               └──────── parts of a window that were not heard ──────┘
+    clips ─► encode ─► decode, with whisper's fall-back ─► cut ─► words ─► segments
+               ▲                                            │
+               └────── parts of a window that were not heard ┘
 """
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from models.engines.decode import decode_batch, encode, is_repetitive, is_silence, quiet
-from models.engines.segments import build, cut, part_of, settle
-from models.engines.words import align
+from models.engines.decode import log_mel, quiet
+from models.engines.desk import Desk, Question, Taken
+from models.engines.hearing import Request
+from models.engines.reading import read
+from models.engines.slots import Slots
 from models.shortage import is_shortage
-from pipeline.types import SAMPLE_RATE_HZ, Clip, Heard, LanguageGuess
+from pipeline.types import Heard, LanguageGuess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import TypeVar
 
     from torch import Tensor
-    from whisper.decoding import DecodingResult
-    from whisper.model import Whisper
-    from whisper.tokenizer import Tokenizer
 
-    from pipeline.types import EngineDescription, Segment, Task, Window, Word
+    from models.engines.hearing import Decoded
+    from models.engines.loaded import Loaded
+    from pipeline.types import Clip, EngineDescription
 
-    T = TypeVar("T")
-
-MAX_ROUNDS = 16  # how often the rest of a window is heard: a bound on work, not met by speech
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Loaded:
-    """A model on its device, and how many windows it hears at once."""
-
-    model: Whisper
-    description: EngineDescription
-    batch_size: int = 8
-
-
-@dataclass(slots=True)
-class _Open:
-    """A clip that was taken and is not answered yet."""
-
-    clip: Clip
-    segments: list[Segment] = field(default_factory=list)
-    unheard: int = 1  # parts of it that are still to be heard
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """A clip, or what is left of it, to be heard in the next batch."""
-
-    of: _Open
-    clip: Clip
-    round: int = 1
+# Clips that are taken before the first of them is answered, for each that is heard at once: one
+# that takes its time holds back the answers of those after it, but not their hearing.
+AHEAD = 2
 
 
 class WhisperTorch:
-    """A `pipeline.protocols.SpeechEngine`. The model is the same after every call as before it.
+    """A `pipeline.protocols.SpeechEngine`.
 
     `relieve` gives something that needs less memory in place of what ran out of it, and takes the
     other's memory back; it raises OutOfMemory when nothing is left.
@@ -83,138 +55,112 @@ class WhisperTorch:
         """What hears now."""
         return self._loaded.description
 
+    @property
+    def ahead(self) -> int:
+        """How many clips may be taken and not be answered yet, so that none is waited for."""
+        return AHEAD * self._loaded.batch_size
+
     def detect_language(self, clips: Iterable[Clip]) -> LanguageGuess:
         """Mean probabilities over the clips (at least one); a model of English is not asked."""
-        if not self._loaded.model.is_multilingual:
-            return LanguageGuess("en", None)
-        waiting = list(clips)
         rows: list[dict[str, float]] = []
-        while batch := waiting[len(rows) : len(rows) + self._loaded.batch_size]:
-            rows += self._within_memory(partial(_language_probabilities, clips=batch)) or []
-        means = {code: sum(row[code] for row in rows) / len(rows) for code in rows[0]}
-        language = max(means, key=lambda code: means[code])
-        return LanguageGuess(language, means[language])
+        questions = (Question(clip, rows.append) for clip in clips)
+        if self.knows_one_language:
+            return LanguageGuess("en", None)
+        for _ in self.hear(lambda room: list(islice(questions, room))):
+            pass
+        return likeliest(rows)
+
+    @property
+    def knows_one_language(self) -> bool:
+        """Whether it need not be asked for the language: it is English."""
+        return not self._loaded.model.is_multilingual
 
     def transcribe(self, clips: Iterable[Clip]) -> Iterator[Heard]:
-        """Decode clips in batches and yield one result for each, in order."""
-        source = iter(clips)
-        opened: deque[_Open] = deque()
-        parts: list[_Part] = []
+        """Decode clips together and yield one result for each, in order."""
+        source = map(Taken, clips)
+        opened: deque[Taken] = deque()
+
+        def take(room: int) -> list[Taken]:
+            fresh = list(islice(source, max(0, min(room, self.ahead - len(opened)))))
+            opened.extend(fresh)
+            return fresh
+
+        for _ in self.hear(take):
+            while opened and not opened[0].unheard:
+                yield opened.popleft().heard
+
+    def hear(self, take: Callable[[int], Sequence[Taken | Question]]) -> Iterator[Taken]:
+        """Clips as they are answered, in any order, until none is left in work.
+
+        `take(n)` gives up to n clips or questions, none if none waits now.
+        """
+        desk = Desk(take)
         while True:
-            parts += self._fresh(source, len(parts), opened)
-            if not parts:
+            loaded = self._loaded
+            slots = Slots(loaded.model, loaded.decoder)
+            try:
+                for decoded in slots.decode(partial(_requests, loaded, slots, desk)):
+                    taken = _settle(loaded, desk, decoded)
+                    if not taken.unheard:
+                        yield taken
+            except (MemoryError, RuntimeError) as error:
+                if not is_shortage(error):
+                    raise
+            else:
                 return
-            batch, rest = parts[: self._loaded.batch_size], parts[self._loaded.batch_size :]
-            again: list[_Part] = []
-            self._within_memory(partial(_hear, batch=batch, again=again))
-            parts = [*again, *batch, *rest]
-            while opened and opened[0].unheard == 0:
-                done = opened.popleft()
-                segments = sorted(done.segments, key=lambda segment: segment.start_s)
-                yield Heard(done.clip.window, tuple(segments))
-
-    def _within_memory(self, work: Callable[[Whisper], T]) -> T | None:
-        """What the work gives; None if memory ran out, so that the rest is to be done with less."""
-        try:
-            return work(self._loaded.model)
-        except (MemoryError, RuntimeError) as error:
-            if not is_shortage(error):
-                raise
-        # Only now is what the exception's frames held free.
-        self._loaded = self._relieve(self._loaded)
-        return None
-
-    def _fresh(self, source: Iterator[Clip], waiting: int, opened: deque[_Open]) -> list[_Part]:
-        """New clips to fill a batch, unless too many wait for an older one to be answered."""
-        batch_size = self._loaded.batch_size
-        room = min(batch_size - waiting, 2 * batch_size - len(opened))
-        fresh = [_Open(clip) for clip in islice(source, max(0, room))]
-        opened.extend(fresh)
-        return [_Part(one, one.clip) for one in fresh]
+            # Only now is what the exception's frames held free.
+            desk.put_back()
+            self._loaded = self._relieve(loaded)
 
 
-def _hear(model: Whisper, batch: list[_Part], again: list[_Part]) -> None:
-    """Decode the parts of the batch together, and note their segments.
+def likeliest(rows: Sequence[dict[str, float]]) -> LanguageGuess:
+    """By the mean of the probabilities, of at least one clip."""
+    means = {code: sum(row[code] for row in rows) / len(rows) for code in rows[0]}
+    language = max(means, key=lambda code: means[code])
+    return LanguageGuess(language, means[language])
 
-    Each part leaves the batch when it is heard; what is left to hear of it goes to `again`.
-    """
+
+def _requests(loaded: Loaded, slots: Slots, desk: Desk, room: int) -> list[Request]:
+    """The next parts, encoded; questions are answered on the way."""
+    desk.fill(room)
+    while question := desk.question:
+        (features,) = _encode(loaded, [question.clip])
+        desk.answer(slots.language_probabilities(features))
+        desk.fill(room)  # a question takes no room
+    clips = [part.clip for part in desk.parts(room)]
+    requests = [
+        Request(features, clip.options, zlib.crc32(clip.samples.tobytes()))
+        for clip, features in zip(clips, _encode(loaded, clips), strict=True)
+    ]
+    for request in requests:
+        desk.begin(request)
+    return requests
+
+
+def _encode(loaded: Loaded, clips: Sequence[Clip]) -> Iterator[Tensor]:
+    """The encoded sound of each clip, (T, d)."""
     import torch
 
-    clips = [part.clip for part in batch]
-    with torch.inference_mode(), quiet(), _hooks_restored(model):
-        features = encode(model, clips)
-        results = decode_batch(model, features, clips)
-        for part, encoded, result in zip(tuple(batch), features, results, strict=True):
-            may_continue = part.round < MAX_ROUNDS
-            segments, rest = _read(model, part.clip, encoded, result, may_continue=may_continue)
-            part.of.segments += segments
-            part.of.unheard += len(rest) - 1
-            again += [
-                _Part(part.of, _clip_of(part.clip, window), part.round + 1) for window in rest
-            ]
-            batch.remove(part)
+    together = 1 if loaded.model.device.type == "cpu" else len(clips)  # a CPU gains nothing by more
+    for first in range(0, len(clips), together or 1):
+        with torch.inference_mode():
+            mels = [log_mel(loaded.model, clip) for clip in clips[first : first + together]]
+            features = loaded.encoder(torch.stack(mels))
+        yield from features
 
 
-def _read(
-    model: Whisper, clip: Clip, features: Tensor, result: DecodingResult, *, may_continue: bool
-) -> tuple[tuple[Segment, ...], tuple[Window, ...]]:
-    """The segments of one decoded clip, and the windows that are left to hear."""
-    options = clip.options
-    if is_silence(result, options):
-        return (), ()
-    tokenizer = _tokenizer(model, result.language, options.task)
-    # decoding stops after half of the text context, a little earlier with a long prompt
-    full = len(result.tokens) >= model.dims.n_text_ctx // 2 - 2
-    duration_s = len(clip.samples) / SAMPLE_RATE_HZ
-    found = cut(
-        result.tokens,
-        timestamp_begin=tokenizer.timestamp_begin,
-        eot=tokenizer.eot,
-        duration_s=duration_s,
-        truncated=full and not is_repetitive(result, options),
-    )
-    pieces, rest = settle(clip.window, found, may_continue=may_continue)
-    texts = [tokenizer.decode(list(piece.tokens)) for piece in pieces]
-    words: tuple[tuple[Word, ...], ...] = ((),) * len(pieces)
-    if options.word_times and options.task == "transcribe":
-        words = align(model, tokenizer, features, pieces, duration_s)
-    heard = part_of(clip.window, clip.window.start_s, rest[0].start_s) if rest else clip.window
-    return build(heard, pieces, texts, words, result), rest
-
-
-def _clip_of(clip: Clip, window: Window) -> Clip:
-    """The sound of a window inside the clip's own."""
-    first = round((window.start_s - clip.window.start_s) * SAMPLE_RATE_HZ)
-    last = round((window.end_s - clip.window.start_s) * SAMPLE_RATE_HZ)
-    return Clip(window, clip.samples[first:last], clip.options)
-
-
-def _tokenizer(model: Whisper, language: str, task: Task) -> Tokenizer:
-    from whisper.tokenizer import get_tokenizer
-
-    return get_tokenizer(
-        model.is_multilingual, num_languages=model.num_languages, language=language, task=task
-    )
-
-
-def _language_probabilities(model: Whisper, clips: Sequence[Clip]) -> list[dict[str, float]]:
-    """The probability of each language code, clip by clip."""
+def _settle(loaded: Loaded, desk: Desk, decoded: Decoded) -> Taken:
+    """Note what was heard of a part."""
     import torch
-    from whisper.decoding import detect_language
 
+    part = desk.part(decoded.request)
     with torch.inference_mode(), quiet():
-        rows: list[dict[str, float]] = detect_language(model, encode(model, clips))[1]
-    return rows
-
-
-@contextmanager
-def _hooks_restored(model: Whisper) -> Iterator[None]:
-    """Remove the hooks that `whisper.timing` leaves behind when an exception comes."""
-    tables = [module._forward_hooks for module in model.decoder.modules()]  # noqa: SLF001  - torch lists them nowhere else
-    before = [set(table) for table in tables]
-    try:
-        yield
-    finally:
-        for table, known in zip(tables, before, strict=True):
-            for key in set(table) - known:
-                del table[key]
+        segments, rest = read(
+            loaded.model,
+            loaded.decoder,
+            decoded.place,
+            part.clip,
+            decoded.result,
+            may_continue=part.may_continue,
+        )
+    return desk.finish(decoded.request, segments, rest)

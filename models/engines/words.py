@@ -1,6 +1,6 @@
 """Word times by whisper's own alignment: cross-attention and dynamic time warping.
 
-Goes in: the encoded sound of one window and its pieces of text. Comes out: the words of each piece,
+Goes in: a decoder that holds a window, and its pieces of text. Comes out: the words of each piece,
 timed from the window's start. Does not know: media time, segments, batches.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from models.engines.alignment import add_word_timestamps
 from pipeline.types import Word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
-    from whisper.model import Whisper
     from whisper.tokenizer import Tokenizer
 
+    from models.engines.decoder import Decoder
     from models.engines.segments import Piece
 
 FRAMES_PER_S = 100  # of the log-mel spectrogram
@@ -25,29 +25,24 @@ LETTER_S = 0.06  # of ordinary speech, about 16 letters a second
 
 
 def align(
-    model: Whisper,
-    tokenizer: Tokenizer,
-    features: Tensor,
-    pieces: Sequence[Piece],
-    duration_s: float,
+    decoder: Decoder, place: int, tokenizer: Tokenizer, pieces: Sequence[Piece], duration_s: float
 ) -> tuple[tuple[Word, ...], ...]:
     """The words of each piece, with whisper's rules for punctuation and overlong words.
 
-    `features` (n_audio_ctx, n_audio_state) is the encoded window. A piece whose words cannot be
-    told has none: where a word was joined across two pieces, or whisper could not align the tokens.
+    The decoder holds the window in `place`; its last slot is overwritten. A piece whose words
+    cannot be told has none: where a word was joined across two pieces, or whisper could not align
+    the tokens.
     """
-    from whisper.timing import add_word_timestamps
-
     segments: list[dict[str, Any]] = [
         {"seek": 0, "start": piece.start_s, "end": piece.end_s, "tokens": list(piece.tokens)}
         for piece in pieces
     ]
     try:
-        add_word_timestamps(
+        add_word_timestamps(decoder, decoder.slots - 1, place)(
             segments=segments,
-            model=_Encoded(model),
+            model=None,
             tokenizer=_SplitByPiece(tokenizer, pieces),
-            mel=features,
+            mel=None,
             num_frames=max(2, round(duration_s * FRAMES_PER_S)),
             last_speech_timestamp=0.0,
         )
@@ -97,20 +92,6 @@ def _with_time(word: Word, free_from_s: float) -> Word:
     if word.end_s - word.start_s >= wanted_s / 2:
         return word
     return replace(word, start_s=min(word.start_s, max(free_from_s, word.end_s - wanted_s)))
-
-
-class _Encoded:
-    """Stands in for the model in `whisper.timing`: the sound is encoded already."""
-
-    def __init__(self, model: Whisper) -> None:
-        self._model = model
-
-    def __call__(self, features: Tensor, tokens: Tensor) -> Tensor:
-        logits: Tensor = self._model.decoder(tokens, features)
-        return logits
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
 
 
 class _SplitByPiece:

@@ -13,7 +13,14 @@ from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import get_tokenizer
 
 from models import demo
-from models.engines.alignment import _median, _time_warping, add_word_timestamps, find_alignment
+from models.engines import alignment
+from models.engines.alignment import (
+    _median,
+    _time_warping,
+    add_word_timestamps,
+    find_alignment,
+    salience,
+)
 from models.engines.decode import log_mel, quiet
 from models.engines.decoder import fastest
 from models.engines.decoder_modules import ModuleDecoder
@@ -144,3 +151,15 @@ def test_time_warping_is_whispers_with_its_ties(seed, rows, frames):
     with quiet():
         truth = timing.dtw_cpu(x)
     assert np.array_equal(_time_warping()(x), truth)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), rows=st.integers(2, 9), frames=st.integers(8, 90))
+def test_the_kernel_finds_what_torch_does(seed, rows, frames):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(3, rows, 100, generator=generator) * 4
+    found = salience(scores, frames)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "_kernel", lambda: None)
+        truth = salience(scores, frames)
+    assert torch.allclose(found, truth, atol=1e-4)

@@ -9,7 +9,7 @@ from whisper.model import ModelDimensions, Whisper
 
 from models.engines.decode import quiet
 from models.engines.decoder_modules import ModuleDecoder
-from models.engines.languages import language_probabilities
+from models.engines.languages import probabilities
 
 
 @pytest.mark.parametrize("vocabulary", [51865, 51866])
@@ -20,7 +20,8 @@ def test_windows_get_the_probabilities_that_whisper_gives_to_each(vocabulary):
     windows = torch.randn(5, 1500, 64)
     with quiet():
         truth = detect_language(model, windows)[1]
-        found = language_probabilities(model, ModuleDecoder(model, 2, 3), list(windows))
+        decoder = ModuleDecoder(model, 2, 3)
+        found = [probabilities(model, decoder, 1, 2, one) for one in windows]
     for mine, theirs in zip(found, truth, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-3)
         assert sum(mine.values()) == pytest.approx(1)

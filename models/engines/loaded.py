@@ -1,0 +1,104 @@
+"""A Whisper made ready to hear, by the fastest arithmetic that is right for it.
+
+Goes in: a model as `models.checkpoint` loads it. Comes out: its encoder and its decoder, with room
+for so many windows at once. Does not know: clips, options, where the model came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from models.needs import CANDIDATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor, nn
+    from whisper.model import Whisper
+
+    from models.engines.decoder import Decoder
+    from models.engines.encoder import FastEncoder
+    from pipeline.types import EngineDescription
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A model on its device. `model` may be hollow: its layers live on in the other two."""
+
+    model: Whisper
+    encoder: FastEncoder
+    decoder: Decoder
+    description: EngineDescription
+
+    @property
+    def batch_size(self) -> int:
+        """How many windows it hears at once."""
+        return self.decoder.places
+
+
+def made_ready(model: Whisper, description: EngineDescription, batch_size: int) -> Loaded:
+    """The model is hollow afterwards where its weights were packed for kernels.
+
+    The description's reason then says which kernels, or why there are none. They have threads of
+    their own, as many as torch has before; what is left to torch is too little for more than one,
+    and its threads would spin in the way of others while they wait.
+    """
+    import torch
+
+    from models.engines.decoder import fastest
+    from models.engines.encoder import FastEncoder
+
+    encoder = FastEncoder(model)
+    if encoder.is_packed:
+        _empty(model.encoder.blocks)
+    decoder, reason = fastest(model, batch_size, slots_for(model.device.type, batch_size))
+    if decoder.is_packed:
+        _empty(model.decoder.blocks)
+    if encoder.is_packed or decoder.is_packed:
+        _unmap(model)
+    if encoder.is_packed and decoder.is_packed:
+        torch.set_num_threads(1)
+    if description.quantisation == "int8":
+        description = replace(description, reason=f"{description.reason}; {reason}")
+    return Loaded(model, encoder, decoder, description)
+
+
+def slots_for(device_kind: str, batch_size: int) -> int:
+    """Rows of tokens there is room for; on a CPU, room that is not used takes no memory."""
+    return batch_size * CANDIDATES if device_kind == "cpu" else batch_size + CANDIDATES
+
+
+def with_batch_size(loaded: Loaded, batch_size: int) -> Loaded:
+    """The same with room for fewer windows; `loaded` is of no use any more."""
+    slots = slots_for(loaded.model.device.type, batch_size)
+    return replace(loaded, decoder=loaded.decoder.resized(batch_size, slots))
+
+
+def release(loaded: Loaded) -> None:
+    """Give its memory back, whoever still holds it."""
+    loaded.encoder.close()
+    loaded.decoder.close()
+    _empty(loaded.model)
+
+
+def _empty(module: nn.Module) -> None:
+    import torch
+
+    for tensor in _tensors(module):
+        if tensor.layout == torch.strided:
+            tensor.data = torch.empty(0, dtype=tensor.dtype)
+
+
+def _unmap(module: nn.Module) -> None:
+    """Copy what is left, so that no page of the weights' file stays in memory for it."""
+    import torch
+
+    for tensor in _tensors(module):
+        if tensor.layout == torch.strided:
+            tensor.data = tensor.data.clone()
+
+
+def _tensors(module: nn.Module) -> Iterable[Tensor]:
+    return chain(module.parameters(), module.buffers())
