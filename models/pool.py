@@ -17,14 +17,16 @@ from models.engines.cpp_context import library_for
 from models.engines.loaded import made_ready
 from models.fetch import FetchOptions
 from models.inventory import QUANTISATIONS, is_here
+from models.loans import Loans
 from models.registry import WHISPERS, find, of_own
-from models.shortage import told_as_out_of_memory
+from models.shortage import is_shortage, told_as_out_of_memory
 from models.weights import AUTO, Weights, is_path, is_whisper_cpp, locate, own_path
 from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 from pipeline.types import EngineDescription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from models.choose import Choice
@@ -53,8 +55,29 @@ def silent(_done_bytes: int, _total_bytes: int | None) -> None:
     """Progress that nobody watches."""
 
 
+def nothing() -> None:
+    """What is done while nobody wants anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """An engine, and what it was chosen for."""
+
+    engine: SpeechEngine
+    key: Key
+
+    def serves(self, wanted: Wanted) -> bool:
+        """Whether it does; any that tells languages apart may detect one."""
+        detects = len(self.engine.description.languages) > 1
+        is_asked_to = wanted.model is None and wanted.language is None
+        return self.key == _key(wanted) or (detects and is_asked_to)
+
+
 class Pool:
-    """A `pipeline.protocols.Engines`: one detector, and one speech engine at a time."""
+    """A `pipeline.protocols.Engines` for any number of threads: one speech engine at a time.
+
+    `heed` is called now and then while a thread waits for what it asked, and may raise.
+    """
 
     def __init__(
         self,
@@ -62,27 +85,30 @@ class Pool:
         note: Callable[[str], None],
         progress: Progress = silent,
         look: Callable[[str | None], Machine] = memory.look,
+        heed: Callable[[], None] = nothing,
     ) -> None:
         self._options = options
         self._note = note
         self._progress = progress
         self._look = look
-        self._detector: SpeechDetector | None = None
-        self._engine: SpeechEngine | None = None
-        self._key: Key | None = None  # what the engine was chosen for
+        self._heed = heed
+        self._detectors: Loans[SpeechDetector] = Loans()
+        self._engines: Loans[_Lent] = Loans()
         self._warned = ""
         self._threads = options.threads
 
     @contextmanager
     def detector(self) -> Iterator[SpeechDetector]:
         """silero-vad. Raises OutOfMemory."""
-        with told_as_out_of_memory("The speech detector"):
-            if self._detector is None:
-                from models.engines.silero import SileroDetector
+        lent = self._detectors.lend(lambda _: True, self._new_detector)
+        with told_as_out_of_memory("The speech detector"), lent as detector:
+            yield detector
 
-                self._set_threads()
-                self._detector = SileroDetector()
-            yield self._detector
+    def _new_detector(self) -> SpeechDetector:
+        from models.engines.silero import SileroDetector
+
+        self._set_threads()
+        return SileroDetector()
 
     def prepare(self, options: SpeechOptions) -> None:
         """Choose, and fetch the weights, before other work is put into a job.
@@ -91,7 +117,9 @@ class Pool:
         """
         if is_whisper_cpp(options.model):
             self._refuse_whisper_cpp(options)
-        elif not self._serves(wanted := self._wanted(options)):
+            return
+        wanted, there = self._wanted(options), self._engines.thing
+        if there is None or not there.serves(wanted):
             self._choose(wanted)
 
     @contextmanager
@@ -100,25 +128,26 @@ class Pool:
 
         Raises BadOption, ModelUnavailable, StorageFailed, BadCheckpoint, OutOfMemory.
         """
-        try:
-            with told_as_out_of_memory(f"The model {options.model}"):
-                if is_whisper_cpp(options.model):
-                    self._refuse_whisper_cpp(options)
-                    yield self._whisper_cpp(options)
-                else:
-                    yield self._whisper_torch(self._wanted(options))
-        except OutOfMemory:
-            self._forget()  # nothing smaller was left to go on with
-            raise
+        with told_as_out_of_memory(f"The model {options.model}"), self._lend(options) as lent:
+            try:
+                yield lent.engine
+            except (MemoryError, RuntimeError, OutOfMemory) as error:
+                if is_shortage(error):
+                    self._engines.drop(lent)  # nothing smaller was left to go on with
+                raise
 
-    def _whisper_torch(self, wanted: Wanted) -> SpeechEngine:
-        if self._engine is None or not self._serves(wanted):
-            self._forget()
-            free_unused()
-            machine, choice = self._choose(wanted)
-            self._engine = self._load(machine, wanted, choice)
-            self._key = _key(wanted)
-        return self._engine
+    def _lend(self, options: SpeechOptions) -> AbstractContextManager[_Lent]:
+        if is_whisper_cpp(options.model):
+            self._refuse_whisper_cpp(options)
+            key: Key = ((options.model,), "auto")
+            return self._engines.lend(
+                lambda lent: lent.key == key, lambda: _Lent(self._whisper_cpp(options), key)
+            )
+        wanted = self._wanted(options)
+        return self._engines.lend(
+            lambda lent: lent.serves(wanted),
+            lambda: _Lent(self._whisper_torch(wanted), _key(wanted)),
+        )
 
     def _choose(self, wanted: Wanted) -> tuple[Machine, Choice]:
         """What fits; without a network, of what is on this machine."""
@@ -145,12 +174,15 @@ class Pool:
                     return choice
         return choose(machine, wanted)
 
-    def _load(self, machine: Machine, wanted: Wanted, choice: Choice) -> SpeechEngine:
+    def _whisper_torch(self, wanted: Wanted) -> SpeechEngine:
+        from models.engines.shared import SharedEngine
         from models.engines.whisper_torch import WhisperTorch
 
+        free_unused()
+        machine, choice = self._choose(wanted)
         self._note(choice.reason)
         descent = Descent(machine, wanted, choice, self._build, self._here, self._note)
-        return WhisperTorch(descent.load(), descent.relieve)
+        return SharedEngine(WhisperTorch(descent.load(), descent.relieve), self._heed)
 
     def _build(self, choice: Choice) -> Loaded:
         weights, folder = self._bring(choice), self._options.weights_dir
@@ -203,14 +235,6 @@ class Pool:
             self._options.batch_size,
         )
 
-    def _serves(self, wanted: Wanted) -> bool:
-        """Whether the loaded engine does; any that tells languages apart may detect one."""
-        if self._engine is None or self._key is None:
-            return False
-        detects = len(self._engine.description.languages) > 1
-        is_asked_to = wanted.model is None and wanted.language is None
-        return self._key == _key(wanted) or (detects and is_asked_to)
-
     def _refuse_whisper_cpp(self, options: SpeechOptions) -> None:
         """Raise what can be raised without loading: BadOption, BadCheckpoint, ModelUnavailable."""
         file = ggml.read(own_path(options.model))
@@ -223,20 +247,13 @@ class Pool:
             )
 
     def _whisper_cpp(self, options: SpeechOptions) -> SpeechEngine:
-        key: Key = ((options.model,), "auto")
-        if self._engine is None or self._key != key:
-            from models.engines import whisper_cpp
+        from models.engines import whisper_cpp
+        from models.engines.shared import OneAtATime
 
-            self._forget()
-            path = own_path(options.model)
-            self._engine = whisper_cpp.load(path, self._options.device, self._options.threads)
-            self._key = key
-            self._note(self._engine.description.reason)
-        return self._engine
-
-    def _forget(self) -> None:
-        """Make room before something else is loaded."""
-        self._engine = self._key = None
+        path = own_path(options.model)
+        engine = whisper_cpp.load(path, self._options.device, self._options.threads)
+        self._note(engine.description.reason)
+        return OneAtATime(engine)
 
     def _set_threads(self) -> None:
         """Engines that have threads of their own leave torch with fewer."""

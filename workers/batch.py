@@ -1,4 +1,4 @@
-"""Many files, one after the other, in this process.
+"""Many files, in this process.
 
 Goes in: paths and options. Comes out: one outcome a file; one bad file never stops the others.
 Does not know: how outcomes are shown.
@@ -17,6 +17,7 @@ from pipeline.run import run
 from pipeline.source import display, take
 from pipeline.types import Job, Outcome
 from workers.interruption import Heedful
+from workers.lanes import Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,11 +105,16 @@ def outcomes(
     shown: Display,
     interruption: Interruption,
 ) -> Iterator[Outcome]:
-    """Work on one file after the other, and show how each ended."""
-    for request in requests:
-        listener = Heedful(shown.listen(request), interruption)
-        outcome = work_on(request, speech, output, machinery, listener)
-        shown.show(outcome)
+    """Work on files side by side, and show how each ended."""
+
+    def work(request: Request, listener: Listener) -> Outcome:
+        return work_on(request, speech, output, machinery, listener)
+
+    def listen(request: Request) -> Listener:
+        return Heedful(shown.listen(request), interruption)
+
+    for request, outcome in Lanes(work, listen).outcomes(requests):
+        shown.show(request, outcome)
         yield outcome
 
 

@@ -131,7 +131,7 @@ def _work_through(
     machine: PoolOptions,
     session: Session,
 ) -> int:
-    """Work on one file after the other; the exit code tells the worst."""
+    """Work on the files; the exit code tells the worst."""
     from models.pool import Pool
     from pipeline.codec import dumps
     from pipeline.ffmpeg import Tools
@@ -141,7 +141,7 @@ def _work_through(
 
     codes = []
     with downloads(session.console, session.display) as progress:
-        pool = Pool(machine, session.say, progress)
+        pool = Pool(machine, session.say, progress, heed=session.interruption.check)
         if any_is_there(requests):
             pool.prepare(speech)  # now, not after an hour of conversion
         machinery = Machinery(Store(session.settings.home), pool, Tools())

@@ -1,6 +1,6 @@
 """What a person sees while files are worked on.
 
-Goes in: the stages, progress and notes of one file after the other. Comes out: a moving bar on a
+Goes in: the stages, progress and notes of files, several at a time. Comes out: moving bars on a
 terminal, plain lines elsewhere, or nothing but failures. Does not know: what the stages do.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
     from pipeline.protocols import Listener
     from pipeline.types import Outcome, Stage
@@ -34,7 +34,7 @@ class Display(Protocol):
         """A listener for the next file."""
         ...
 
-    def show(self, outcome: Outcome) -> None:
+    def show(self, request: Request, outcome: Outcome) -> None:
         """Say how a file ended."""
         ...
 
@@ -48,9 +48,10 @@ def displayed(console: Console, options: DisplayOptions) -> Iterator[Display]:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (
-            TextColumn("  {task.description:<10}", style="cyan"),
+            TextColumn("  {task.fields[stage]:<10}", style="cyan"),
             BarColumn(),
-            TextColumn("{task.fields[pace]}"),
+            TextColumn("{task.fields[pace]:<22}"),
+            TextColumn("{task.description}", style="dim", markup=False),
         )
         with Progress(*columns, console=console, transient=True) as progress:
             yield Bars(progress, verbose=options.verbose)
@@ -143,41 +144,47 @@ class Pace:
 
 
 class Bars:
-    """A moving bar on a terminal, and lasting lines above it."""
+    """Moving bars on a terminal, and above them what has come of each file."""
 
     def __init__(self, progress: Progress, *, verbose: bool) -> None:
         self._progress = progress
         self._verbose = verbose
-        self._task = progress.add_task("", pace="", visible=False)
+        self._listeners: dict[Request, _BarListener] = {}
 
     def listen(self, request: Request) -> Listener:
-        """Name the file; its notes and its bar go below."""
-        say(self._progress.console, display(request.path), "bold")
-        return _BarListener(self._progress, self._task, self._verbose)
+        """Another bar."""
+        listener = _BarListener(self._progress, display(request.path))
+        self._listeners[request] = listener
+        return listener
 
-    def show(self, outcome: Outcome) -> None:
-        """Replace the bar by the ending."""
-        self._progress.update(self._task, visible=False)
-        say(self._progress.console, f"  {sentence(outcome)}", STYLES[outcome.state])
+    def show(self, request: Request, outcome: Outcome) -> None:
+        """Replace the bar by the file's notes and its ending."""
+        listener = self._listeners.pop(request)
+        self._progress.remove_task(listener.task)
+        console = self._progress.console
+        say(console, display(request.path), "bold")
+        for note in listener.notes:
+            if self._verbose or _is_for_all(note):
+                say(console, f"  {note}", "dim")
+        say(console, f"  {sentence(outcome)}", STYLES[outcome.state])
 
 
 class _BarListener:
-    def __init__(self, progress: Progress, task: TaskID, verbose: bool) -> None:  # noqa: FBT001
+    def __init__(self, progress: Progress, name: str) -> None:
         self._progress = progress
-        self._task = task
-        self._verbose = verbose
         self._pace = Pace(None, time.monotonic)
+        self.notes: list[str] = []
+        self.task = progress.add_task(name, stage="", pace="", visible=False)
 
     def stage(self, stage: Stage, total_s: float | None) -> None:
         self._pace = Pace(total_s, time.monotonic)
-        self._progress.reset(self._task, total=total_s, description=stage, pace="", visible=True)
+        self._progress.reset(self.task, total=total_s, stage=stage, pace="", visible=True)
 
     def progress(self, done_s: float) -> None:
-        self._progress.update(self._task, completed=done_s, pace=self._pace.text(done_s))
+        self._progress.update(self.task, completed=done_s, pace=self._pace.text(done_s))
 
     def note(self, text: str) -> None:
-        if self._verbose or _is_for_all(text):
-            say(self._progress.console, f"  {text}", "dim")
+        self.notes.append(text)
 
 
 class Lines:
@@ -192,7 +199,7 @@ class Lines:
         """Every line begins with the file's name."""
         return _LineListener(self._console, display(request.path), self._now, self._verbose)
 
-    def show(self, outcome: Outcome) -> None:
+    def show(self, request: Request, outcome: Outcome) -> None:  # noqa: ARG002  - the protocol's
         """One line; a failure's reason names the file itself."""
         name = "" if outcome.state == "failed" else f"{display(outcome.source)}: "
         say(self._console, f"{name}{sentence(outcome)}")
@@ -243,7 +250,7 @@ class Silence:
         """A listener that keeps silent."""
         return _Deaf()
 
-    def show(self, outcome: Outcome) -> None:
+    def show(self, request: Request, outcome: Outcome) -> None:  # noqa: ARG002  - the protocol's
         """One line, if it failed."""
         if outcome.state == "failed":
             say(self._console, str(outcome.reason))

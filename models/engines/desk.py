@@ -29,18 +29,36 @@ class Taken:
     unheard: int = 1  # parts of it that are still to be heard
 
     @property
+    def is_answered(self) -> bool:
+        """Whether nothing is unheard."""
+        return not self.unheard
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.segments, self.unheard = [], 1
+
+    @property
     def heard(self) -> Heard:
-        """The answer, when nothing is unheard."""
+        """The answer, when there is one."""
         segments = sorted(self.segments, key=lambda segment: segment.start_s)
         return Heard(self.clip.window, tuple(segments))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Question:
-    """Which language a clip is in; `answer` is called with the probability of each."""
+    """Which language a clip is in."""
 
     clip: Clip
-    answer: Callable[[dict[str, float]], None]
+    probabilities: dict[str, float] = field(default_factory=dict)  # of each language, if answered
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the probabilities are there."""
+        return bool(self.probabilities)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.probabilities = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +102,7 @@ class Desk:
 
     def answer(self, probabilities: dict[str, float]) -> None:
         """Answer the next question."""
-        self._questions[0].answer(probabilities)
-        self._questions.popleft()
+        self._questions.popleft().probabilities = probabilities
 
     def parts(self, room: int) -> list[Part]:
         """The next to hear; they wait until they are begun."""

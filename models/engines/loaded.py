@@ -31,6 +31,13 @@ class Loaded:
     encoder: FastEncoder
     decoder: Decoder
     description: EngineDescription
+    torch_threads: int  # that torch works with, in the thread that hears
+
+    def set_threads(self) -> None:
+        """In this thread. Torch remembers their number for each, and others change it."""
+        import torch
+
+        torch.set_num_threads(self.torch_threads)
 
     @property
     def batch_size(self) -> int:
@@ -58,11 +65,10 @@ def made_ready(model: Whisper, description: EngineDescription, batch_size: int) 
         _empty(model.decoder.blocks)
     if encoder.is_packed or decoder.is_packed:
         _unmap(model)
-    if encoder.is_packed and decoder.is_packed:
-        torch.set_num_threads(1)
     if description.quantisation == "int8":
         description = replace(description, reason=f"{description.reason}; {reason}")
-    return Loaded(model, encoder, decoder, description)
+    threads = 1 if encoder.is_packed and decoder.is_packed else torch.get_num_threads()
+    return Loaded(model, encoder, decoder, description, threads)
 
 
 def slots_for(device_kind: str, batch_size: int) -> int:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from models.engines.decode import log_mel, quiet
 from models.engines.desk import Desk, Question, Taken
 from models.engines.hearing import Request
+from models.engines.languages import likeliest
 from models.engines.reading import read
 from models.engines.slots import Slots
 from models.shortage import is_shortage
@@ -60,20 +61,20 @@ class WhisperTorch:
         """How many clips may be taken and not be answered yet, so that none is waited for."""
         return AHEAD * self._loaded.batch_size
 
+    @property
+    def language(self) -> LanguageGuess | None:
+        """The language, if it knows only one."""
+        return None if self._loaded.model.is_multilingual else LanguageGuess("en", None)
+
     def detect_language(self, clips: Iterable[Clip]) -> LanguageGuess:
         """Mean probabilities over the clips (at least one); a model of English is not asked."""
-        rows: list[dict[str, float]] = []
-        questions = (Question(clip, rows.append) for clip in clips)
-        if self.knows_one_language:
-            return LanguageGuess("en", None)
-        for _ in self.hear(lambda room: list(islice(questions, room))):
+        if known := self.language:
+            return known
+        questions = tuple(map(Question, clips))
+        waiting = iter(questions)
+        for _ in self.hear(lambda room: list(islice(waiting, room))):
             pass
-        return likeliest(rows)
-
-    @property
-    def knows_one_language(self) -> bool:
-        """Whether it need not be asked for the language: it is English."""
-        return not self._loaded.model.is_multilingual
+        return likeliest([question.probabilities for question in questions])
 
     def transcribe(self, clips: Iterable[Clip]) -> Iterator[Heard]:
         """Decode clips together and yield one result for each, in order."""
@@ -86,7 +87,7 @@ class WhisperTorch:
             return fresh
 
         for _ in self.hear(take):
-            while opened and not opened[0].unheard:
+            while opened and opened[0].is_answered:
                 yield opened.popleft().heard
 
     def hear(self, take: Callable[[int], Sequence[Taken | Question]]) -> Iterator[Taken]:
@@ -97,11 +98,12 @@ class WhisperTorch:
         desk = Desk(take)
         while True:
             loaded = self._loaded
+            loaded.set_threads()
             slots = Slots(loaded.model, loaded.decoder)
             try:
                 for decoded in slots.decode(partial(_requests, loaded, slots, desk)):
                     taken = _settle(loaded, desk, decoded)
-                    if not taken.unheard:
+                    if taken.is_answered:
                         yield taken
             except (MemoryError, RuntimeError) as error:
                 if not is_shortage(error):
@@ -111,13 +113,6 @@ class WhisperTorch:
             # Only now is what the exception's frames held free.
             desk.put_back()
             self._loaded = self._relieve(loaded)
-
-
-def likeliest(rows: Sequence[dict[str, float]]) -> LanguageGuess:
-    """By the mean of the probabilities, of at least one clip."""
-    means = {code: sum(row[code] for row in rows) / len(rows) for code in rows[0]}
-    language = max(means, key=lambda code: means[code])
-    return LanguageGuess(language, means[language])
 
 
 def _requests(loaded: Loaded, slots: Slots, desk: Desk, room: int) -> list[Request]:

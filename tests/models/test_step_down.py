@@ -16,7 +16,6 @@ from whisper.model import ModelDimensions, Whisper
 from models import demo
 from models.engines.loaded import made_ready, with_batch_size
 from models.engines.whisper_torch import WhisperTorch
-from models.pool import Pool, PoolOptions
 from models.quantise import quantise_layers
 from pipeline.errors import OutOfMemory
 from pipeline.types import SAMPLE_RATE_HZ, Clip, EngineDescription, Span, SpeechOptions, Window
@@ -26,11 +25,16 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = SpeechOptions(model="demo", language="en")
 
 
+def demo_model():
+    checkpoint = demo.load_checkpoint()
+    model = Whisper(ModelDimensions(**checkpoint["dims"]))
+    model.load_state_dict(checkpoint["model_state_dict"])
+    return model
+
+
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    pool = Pool(PoolOptions(tmp_path_factory.mktemp("weights"), device="cpu"), lambda _: None)
-    with pool.speech(replace(OPTIONS, quantisation="float32")) as engine:
-        return engine._loaded.model
+def model():
+    return demo_model()
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +118,7 @@ def test_windows_that_are_finished_are_not_heard_again(model, clips, undisturbed
 
 def test_kernels_go_on_with_less_too(clips):
     def in_int8(allocator):
-        checkpoint = demo.load_checkpoint()
-        model = Whisper(ModelDimensions(**checkpoint["dims"]))
-        model.load_state_dict(checkpoint["model_state_dict"])
+        model = demo_model()
         quantise_layers(model, "int8")
         halving = Halving(model, 2)
         return halving.hear(clips, allocator), halving.relieved

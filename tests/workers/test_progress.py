@@ -13,6 +13,8 @@ from workers.batch import Request
 from workers.options import DisplayOptions
 from workers.progress import Lines, Pace, Silence, clock, displayed, sentence
 
+A, B = Request(Path("a.mp3")), Request(Path("b.mp3"))
+
 
 class Clock:
     def __init__(self):
@@ -70,13 +72,13 @@ def test_a_done_file_tells_where_and_how_fast():
 def test_plain_lines_are_few_and_a_long_stage_speaks_every_half_minute(console):
     now = Clock()
     display = Lines(console, now, verbose=False)
-    listener = display.listen(Request(Path("a.mp3")))
+    listener = display.listen(A)
     listener.note("audio stream 1: English")
     listener.stage("transcribe", 300.0)
     for second in range(100):
         now.now_s = float(second)
         listener.progress(second * 3.0)
-    display.show(Outcome(Path("a.mp3"), "failed", reason="a.mp3: broken"))
+    display.show(A, Outcome(Path("a.mp3"), "failed", reason="a.mp3: broken"))
     shown = lines(console)
     assert shown[0] == "a.mp3: audio stream 1: English"
     assert [line.split()[2] for line in shown[1:-1]] == ["30%", "60%", "90%"]
@@ -91,23 +93,24 @@ def test_a_traceback_is_only_for_those_who_ask(console):
 
 def test_silence_tells_failures_only(console):
     display = Silence(console)
-    listener = display.listen(Request(Path("a.mp3")))
+    listener = display.listen(A)
     listener.stage("convert", 1.0)
     listener.progress(1.0)
     listener.note("something")
-    display.show(Outcome(Path("a.mp3"), "done"))
-    display.show(Outcome(Path("b.mp3"), "failed", reason="b.mp3: broken"))
+    display.show(A, Outcome(Path("a.mp3"), "done"))
+    display.show(B, Outcome(Path("b.mp3"), "failed", reason="b.mp3: broken"))
     assert lines(console) == ["b.mp3: broken"]
 
 
 def test_on_a_terminal_lasting_lines_stand_above_a_bar():
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     with displayed(console, DisplayOptions(quiet=False, verbose=False, as_json=False)) as display:
-        listener = display.listen(Request(Path("a [red].mp3")))
+        odd = Request(Path("a [red].mp3"))
+        listener = display.listen(odd)
         listener.stage("transcribe", 10.0)
         listener.progress(5.0)
         listener.note("a note")
-        display.show(Outcome(Path("a.mp3"), "skipped", reason="exists"))
+        display.show(odd, Outcome(odd.path, "skipped", reason="exists"))
     shown = console.file.getvalue()
     assert "a [red].mp3" in shown
     assert "a note" in shown

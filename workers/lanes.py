@@ -1,0 +1,136 @@
+"""Files side by side: the next ones are made ready while one is heard.
+
+Goes in: requests, and a function that works on one. Comes out: outcomes as they come.
+Does not know: what the work is, nor what is shown of it.
+
+At most one file is on its way to the engine, and none sets out while enough sound waits there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Condition, Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pipeline.protocols import Listener
+    from pipeline.types import Outcome, Stage
+    from workers.batch import Request
+
+ENOUGH_S = 20 * 60.0  # of sound that waits to be heard: some tens of windows
+MOST = 32  # files at once, so that many short ones can fill an engine's batch
+GRACE_S = 10.0  # for files to be put down in order when the program is to stop
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """One file on its way."""
+
+    waiting_s: float | None = None  # sound that is not heard yet; None: not converted yet
+    outcome: Outcome | BaseException | None = None
+
+
+class Lanes:
+    """`work` is called in threads of its own, for one request each, with a listener."""
+
+    def __init__(
+        self, work: Callable[[Request, Listener], Outcome], listen: Callable[[Request], Listener]
+    ) -> None:
+        self._work = work
+        self._listen = listen
+        self._changed = Condition()
+        self._lanes: list[_Lane] = []
+
+    def outcomes(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Outcome]]:
+        """Each request with its outcome, as they come.
+
+        What `work` raises is raised here. Before anything is raised, all files are given some time
+        to be put down.
+        """
+        source = iter(requests)
+        request = next(source, None)
+        names: dict[_Lane, Request] = {}
+        try:
+            while request or self._lanes:
+                while request and self._has_room():
+                    names[self._start(request)] = request
+                    request = next(source, None)
+                for lane in self._ended(is_last=request is None):
+                    if isinstance(lane.outcome, BaseException):
+                        raise lane.outcome
+                    if lane.outcome:
+                        yield names.pop(lane), lane.outcome
+        finally:
+            with self._changed:
+                self._changed.wait_for(lambda: all(one.outcome for one in self._lanes), GRACE_S)
+
+    def _start(self, request: Request) -> _Lane:
+        lane = _Lane()
+        self._lanes.append(lane)
+        Thread(target=self._go, args=(lane, request), name="file", daemon=True).start()
+        return lane
+
+    def _go(self, lane: _Lane, request: Request) -> None:
+        listener = _Meter(self._listen(request), lane, self._tell)
+        try:
+            outcome: Outcome | BaseException = self._work(request, listener)
+        except BaseException as error:  # noqa: BLE001  - whoever asked raises it
+            outcome = error
+        with self._changed:
+            lane.outcome = outcome
+            self._changed.notify_all()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        waiting = [lane.waiting_s for lane in self._lanes if lane.outcome is None]
+        on_their_way = waiting.count(None)
+        enough = sum(seconds or 0.0 for seconds in waiting) >= ENOUGH_S
+        return not on_their_way and not enough and len(waiting) < MOST
+
+    def _ended(self, *, is_last: bool) -> list[_Lane]:
+        """Those that have an outcome, when there are any, or when there is room for another."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    any(lane.outcome for lane in self._lanes) or (not is_last and self._has_room())
+                )
+            )
+            ended = [lane for lane in self._lanes if lane.outcome]
+            self._lanes = [lane for lane in self._lanes if not lane.outcome]
+            return ended
+
+
+class _Meter:
+    """A listener that notes how much sound waits, and passes everything on."""
+
+    def __init__(self, listener: Listener, lane: _Lane, tell: Callable[[], None]) -> None:
+        self._listener = listener
+        self._lane = lane
+        self._tell = tell
+        self._total_s: float | None = None
+
+    def stage(self, stage: Stage, total_s: float | None) -> None:
+        """The file is with the engine from the stage "transcribe" on."""
+        self._listener.stage(stage, total_s)
+        self._total_s = total_s if stage == "transcribe" else None
+        if stage in ("transcribe", "write"):
+            self._note(self._total_s or 0.0)
+
+    def progress(self, done_s: float) -> None:
+        """Less waits."""
+        self._listener.progress(done_s)
+        if self._total_s is not None:
+            self._note(max(0.0, self._total_s - done_s))
+
+    def note(self, text: str) -> None:
+        """Passed on."""
+        self._listener.note(text)
+
+    def _note(self, waiting_s: float) -> None:
+        self._lane.waiting_s = waiting_s
+        self._tell()
