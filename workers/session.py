@@ -6,9 +6,12 @@ happen. Does not know: any command.
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 NOBODY_READS = 141  # 128 + SIGPIPE
+LINGER_S = 0.3  # what an engine gets to end in order
 EXIT_CODES = (
     "Exit codes: 0 all done, 1 our bug, 2 the input's fault, 3 the machine's (tools, disk, model, "
     "memory), 4 busy, 130 interrupted. Of several files the worst one counts."
@@ -98,4 +102,20 @@ def guarded(work: Callable[[Session], int], flags: dict[str, Any], stopped: str)
     except OSError as error:  # the terminal, the current folder, the home
         say(Console(stderr=True), f"{error.strerror}: {error.filename or 'output'}.", "red")
         code = MachineError.exit_code
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit, although an engine may still be busy with what nobody waits for any more.
+
+    It is in native code then, which would find the interpreter gone: so nothing is taken down.
+    """
+    busy = [thread for thread in threading.enumerate() if thread.daemon]
+    for thread in busy:
+        thread.join(LINGER_S)
+    if any(thread.is_alive() for thread in busy):
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
