@@ -5,6 +5,7 @@
 # make memory       peak memory on a 10-minute and on a 6-hour file
 # make needs        computed against measured memory of every size and quantisation
 # make loading      time and memory of loading a model, against openai-whisper
+# make bench        the transcribe stage against other engines; BENCH="--sizes tiny --rounds 5" …
 # make demo-model   trains the demo model again (two hours on two cores)
 # make wheel        builds a wheel into dist/
 
@@ -13,7 +14,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint format accuracy memory needs loading demo-model wheel tools
+BENCH_BIN := .venv-bench/bin
+BENCH_READY := .venv-bench/.ready
+
+.PHONY: demo test lint format accuracy memory needs loading bench demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
@@ -43,6 +47,11 @@ needs: $(READY)
 loading: $(READY)
 	$(BIN)/python -m tests.benchmarks.loading
 
+# The peers have an environment of their own, which is large.
+bench: NEEDED := g++
+bench: tools $(BENCH_READY)
+	$(BENCH_BIN)/python -m tests.benchmarks.peers $(BENCH)
+
 # The voices come from Debian's packages; models/demo/README.md tells more.
 demo-model: NEEDED := espeak-ng flite festival
 demo-model: VOICES := festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
@@ -56,6 +65,17 @@ $(READY): pyproject.toml
 	@echo "Making .venv and installing what pyproject.toml pins (some minutes the first time) …"
 	$(PYTHON) -m venv .venv
 	$(PIP) install --quiet --use-pep517 --editable '.[dev]'
+	@touch $@
+
+# whisper.cpp is built here, for this very processor; its wheel is for any. torchvision, which nobody
+# needs here, is brought by optimum-intel and breaks transformers where torch is a build for CPUs.
+$(BENCH_READY): pyproject.toml
+	@echo "Making .venv-bench with the peers, and building whisper.cpp (ten minutes the first time) …"
+	$(PYTHON) -m venv .venv-bench
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF -DCMAKE_POSITION_INDEPENDENT_CODE=ON" \
+	  $(BENCH_BIN)/python -m pip --disable-pip-version-check install --quiet --use-pep517 \
+	  --no-binary pywhispercpp --editable '.[bench]'
+	$(BENCH_BIN)/python -m pip --disable-pip-version-check uninstall --quiet --yes torchvision
 	@touch $@
 
 # System packages: installed with apt where that is allowed, named where it is not.

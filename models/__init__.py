@@ -9,7 +9,7 @@
       │  checkpoint   read without trust, built without waste     Checkpoint, whisper.Whisper
       │  quantise     int8, int4; cache keeps what was made
       │  descent      less of everything when memory runs out     Loaded
-      ▼  engines/     sound in, segments out                      SpeechEngine, SpeechDetector
+      ▼  engines/     sound in, segments out; kernels/ their int8  SpeechEngine, SpeechDetector
 
 `pool` tells this story and keeps what is loaded; `inventory` takes stock for people; `llms` is the
 table of language models; `demo` is a tiny Whisper of our own.

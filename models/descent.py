@@ -6,13 +6,12 @@ Does not know: files, decoding, why memory is short.
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.choose import GIB, step_down
 from models.engines.loaded import release, with_batch_size
-from models.shortage import is_shortage
+from models.shortage import free_unused, is_shortage
 from pipeline.errors import ModelUnavailable, OutOfMemory
 
 if TYPE_CHECKING:
@@ -109,12 +108,3 @@ class Descent:
             )
         self._choice = lower
         self._note(lower.reason)
-
-
-def free_unused() -> None:
-    """Let the allocators give back what nobody uses."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

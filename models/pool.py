@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from models import cache, checkpoint, ggml, memory
 from models.choose import Wanted, choices, choose, ladder, refuse_impossible
-from models.descent import Descent, free_unused
+from models.descent import Descent
 from models.engines.cpp_context import library_for
 from models.engines.loaded import made_ready
 from models.fetch import FetchOptions
 from models.inventory import QUANTISATIONS, is_here
 from models.loans import Loans
 from models.registry import WHISPERS, find, of_own
-from models.shortage import is_shortage, told_as_out_of_memory
+from models.shortage import free_unused, is_shortage, told_as_out_of_memory
 from models.weights import AUTO, Weights, is_path, is_whisper_cpp, locate, own_path
 from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 from pipeline.types import EngineDescription

@@ -1,11 +1,14 @@
-"""A lack of memory, in whichever of torch's ways it shows.
+"""A lack of memory, in whichever of torch's ways it shows; and what is not used given back.
 
-Goes in: an exception. Comes out: whether memory was short, or OutOfMemory. Does not know: what to
-do about it.
+Goes in: an exception. Comes out: whether memory was short, or OutOfMemory. Does not know: who could
+do with less.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -47,3 +50,17 @@ def told_as_out_of_memory(what: str) -> Iterator[None]:
             f"{what} does not fit into memory; take a smaller --batch-size or a smaller --model, "
             "or close other programs."
         ) from error
+
+
+def free_unused() -> None:
+    """Let the allocators give back what nobody uses."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        # glibc keeps what was freed below the end of its heap: after loading, half of it all
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

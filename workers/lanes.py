@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENOUGH_S = 20 * 60.0  # of sound that waits to be heard: some tens of windows
 MOST = 32  # files at once, so that many short ones can fill an engine's batch
+FILE = "file"  # the name of the threads
 GRACE_S = 10.0  # for files to be put down in order when the program is to stop
 
 
@@ -69,7 +70,7 @@ class Lanes:
     def _start(self, request: Request) -> _Lane:
         lane = _Lane()
         self._lanes.append(lane)
-        Thread(target=self._go, args=(lane, request), name="file", daemon=True).start()
+        Thread(target=self._go, args=(lane, request), name=FILE, daemon=True).start()
         return lane
 
     def _go(self, lane: _Lane, request: Request) -> None:

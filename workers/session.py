@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from models.engines.shared import HEARING
 from pipeline.errors import MachineError, TranscribeError
 from workers import settings as environment
 from workers.interruption import Interruption
+from workers.lanes import FILE
 from workers.options import DisplayOptions, display_of
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def _leave(code: int) -> NoReturn:
 
     It is in native code then, which would find the interpreter gone: so nothing is taken down.
     """
-    busy = [thread for thread in threading.enumerate() if thread.daemon]
+    busy = [thread for thread in threading.enumerate() if thread.name in (HEARING, FILE)]
     for thread in busy:
         thread.join(LINGER_S)
     if any(thread.is_alive() for thread in busy):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from whisper.tokenizer import Tokenizer
 
     from models.engines.decoder import Decoder
-    from models.engines.kernels import Array
+    from models.kernels.arithmetic import Array
 
 _FILTER = 7  # frames of the median filter
 # The pairs to be ordered so that the median of seven comes to the middle.
@@ -104,9 +104,9 @@ def salience(scores: Tensor, frames: int) -> Tensor:
 
 @cache
 def _kernel() -> Any:
-    """`models.engines.salience`; None: it does not compile for this processor."""
+    """`models.kernels.salience`; None: it does not compile for this processor."""
     try:
-        from models.engines import salience
+        from models.kernels import salience
     except Exception:  # noqa: BLE001  - whatever ails the compiler, torch works
         return None
     return salience

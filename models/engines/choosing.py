@@ -69,9 +69,9 @@ def _largest(x: Tensor) -> Tensor:
 
 @cache
 def _kernel() -> Any:
-    """`models.engines.votes`; None: it does not compile for this processor."""
+    """`models.kernels.votes`; None: it does not compile for this processor."""
     try:
-        from models.engines import votes
+        from models.kernels import votes
     except Exception:  # noqa: BLE001  - whatever ails the compiler, torch works
         return None
     return votes

@@ -84,7 +84,7 @@ def fastest(
     if unfit is None:
         try:
             from models.engines.decoder_kernels import KernelDecoder
-            from models.engines.tiles import CHOSEN
+            from models.kernels.tiles import CHOSEN
 
             decoder = KernelDecoder(model, places, slots, threads or torch.get_num_threads())
         except Exception as error:  # noqa: BLE001  - whatever ails the compiler, whisper's own works

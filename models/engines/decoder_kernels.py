@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from models.engines.decoder import Aligned, of_following
 from models.engines.decoder_packing import pack, panels
-from models.engines.decoder_state import (
+from models.kernels.decoder_state import (
     FRAMES,
     PADDED,
     Rows,
@@ -24,7 +24,7 @@ from models.engines.decoder_state import (
     new_windows,
     zeros,
 )
-from models.engines.decoder_steps import forward
+from models.kernels.decoder_steps import forward
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from whisper.model import Whisper
 
-    from models.engines.kernels import Array
+    from models.kernels.arithmetic import Array
 
 _TOGETHER = 24  # tokens of a new row in one pass: the weights are read once for so many
 _LN2 = 0.6931471805599453

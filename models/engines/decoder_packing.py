@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from models.engines.decoder_state import HEAD, Layers, Model
-from models.engines.kernels import Array, Linear, Norm
-from models.engines.tiles import PANEL
+from models.kernels.arithmetic import Array, Linear, Norm
+from models.kernels.decoder_state import HEAD, Layers, Model
+from models.kernels.tiles import PANEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

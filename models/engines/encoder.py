@@ -59,7 +59,7 @@ def _fastest(model: Whisper, threads: int) -> tuple[Callable[[Tensor], Tensor], 
         return _Expanded(model), f"whisper's own blocks, since the heads are not {_HEAD} wide"
     try:
         from models.engines.encoder_kernels import KernelEncoder
-        from models.engines.tiles import CHOSEN
+        from models.kernels.tiles import CHOSEN
 
         return KernelEncoder(model, threads), f"int8 kernels for {CHOSEN.name}"
     except Exception as error:

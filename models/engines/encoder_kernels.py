@@ -12,7 +12,7 @@ from threading import Barrier
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.engines.encoder_packing import pack
-from models.engines.encoder_steps import (
+from models.kernels.encoder_steps import (
     FRAMES,
     QUERIES,
     TOKENS,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from whisper.model import Whisper
 
-    from models.engines.kernels import Array
+    from models.kernels.arithmetic import Array
 
 
 class Share(NamedTuple):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from models.engines.encoder_steps import Convolution, Layer
-from models.engines.kernels import Array, Linear, Norm
-from models.engines.tiles import PANEL
+from models.kernels.arithmetic import Array, Linear, Norm
+from models.kernels.encoder_steps import Convolution, Layer
+from models.kernels.tiles import PANEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

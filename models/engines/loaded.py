@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from models.needs import CANDIDATES
+from models.shortage import free_unused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,14 +58,17 @@ def made_ready(model: Whisper, description: EngineDescription, batch_size: int) 
     from models.engines.decoder import fastest
     from models.engines.encoder import FastEncoder
 
+    free_unused()  # what loading left behind
     encoder = FastEncoder(model)
     if encoder.is_packed:
         _empty(model.encoder.blocks)
+        free_unused()
     decoder, reason = fastest(model, batch_size, slots_for(model.device.type, batch_size))
     if decoder.is_packed:
         _empty(model.decoder.blocks)
     if encoder.is_packed or decoder.is_packed:
         _unmap(model)
+        free_unused()
     if description.quantisation == "int8":
         description = replace(description, reason=f"{description.reason}; {reason}")
     threads = 1 if encoder.is_packed and decoder.is_packed else torch.get_num_threads()

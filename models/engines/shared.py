@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.types import Clip, EngineDescription, Heard, LanguageGuess
 
 HEED_EVERY_S = 0.2  # how soon one that waits sees that it is to stop
+HEARING = "hearing"  # the name of the thread that hears; a program may want to end without it
 
 
 class Ear(Protocol):
@@ -138,7 +139,7 @@ class SharedEngine:
             stream.waiting.extend(asked)
             if not self._is_hearing:
                 self._is_hearing = True
-                Thread(target=self._hear, name="hearing", daemon=True).start()
+                Thread(target=self._hear, name=HEARING).start()
 
     def _wait(self, stream: _Stream, asked: Taken | Question) -> None:
         with self._changed:

@@ -139,7 +139,7 @@ def explain(encoder: FastEncoder, size: str, rounds: int) -> None:
 
 def parts(kernels) -> dict[str, Callable[[], None]]:
     """A call for each step, over a whole window."""
-    from models.engines import encoder_steps as steps
+    from models.kernels import encoder_steps as steps
 
     weights, x, rows = kernels._weights, kernels._x, (0, 1500)
     scratch, layer, heads = kernels._shares[0].scratch, weights.layers[0], kernels._heads[0]
@@ -162,8 +162,8 @@ def parts(kernels) -> dict[str, Callable[[], None]]:
 
 def ceilings() -> tuple[float, float]:
     """10⁹ operations a second of one thread's products of int8 and bfloat16, without memory."""
-    from models.engines.kernels import Linear, jit, linear, product
-    from models.engines.tiles import PANEL
+    from models.kernels.arithmetic import Linear, jit, linear, product
+    from models.kernels.tiles import PANEL
 
     words, count, often = 128, 12, 2000
     columns = (np.zeros(PANEL, kind) for kind in (np.int32, np.float32, np.float32))

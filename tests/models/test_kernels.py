@@ -16,10 +16,10 @@ from hypothesis.extra.numpy import arrays
 from llvmlite.binding import get_host_cpu_features
 from torch.nn import functional
 
-pytest.importorskip("models.engines.tiles", exc_type=ImportError)
+pytest.importorskip("models.kernels.tiles", exc_type=ImportError)
 
-from models.engines import kernels, tiles
-from models.engines.kernels import (
+from models.kernels import arithmetic, tiles
+from models.kernels.arithmetic import (
     Norm,
     bfloat16,
     gelu,
@@ -28,7 +28,7 @@ from models.engines.kernels import (
     softmax,
     to_bytes,
 )
-from models.engines.tiles import CHOSEN, INSTRUCTIONS
+from models.kernels.tiles import CHOSEN, INSTRUCTIONS
 from tests.models.products import bfloat16_values, check_bfloat16, check_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -144,6 +144,6 @@ def test_the_name_that_code_is_kept_under_tells_of_the_files_that_it_comes_from(
         return 1
 
     name = one.__qualname__
-    expected = zlib.crc32((getsource(tiles) + getsource(kernels)).encode())
+    expected = zlib.crc32((getsource(tiles) + getsource(arithmetic)).encode())
     kept(one)
     assert one.__qualname__ == f"{name}_{expected:08x}"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from models.engines.kernels import Array, Linear, jit, linear
-from models.engines.tiles import PANEL, ROWS
+from models.kernels.arithmetic import Array, Linear, jit, linear
+from models.kernels.tiles import PANEL, ROWS
 
 if TYPE_CHECKING:
-    from models.engines.decoder_state import Thread
+    from models.kernels.decoder_state import Thread
 
 
 @jit

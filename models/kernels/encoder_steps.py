@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 # numpy for numba: nothing imports this file but what compiles
 import numpy as np  # noqa: TID253  - see above
 
-from models.engines.kernels import (
+from models.kernels.arithmetic import (
     Array,
     Linear,
     Norm,
@@ -35,7 +35,7 @@ from models.engines.kernels import (
     softmax,
     to_bytes,
 )
-from models.engines.tiles import PANEL
+from models.kernels.tiles import PANEL
 
 TOKENS = 1500  # rows of an encoded window
 FRAMES = 3000  # of its spectrogram

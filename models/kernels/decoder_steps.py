@@ -17,10 +17,8 @@ from typing import Any
 # numpy for numba: nothing imports this file but what compiles
 import numpy as np  # noqa: TID253  - see above
 
-from models.engines import barrier, decoder_state, listening, shares
-from models.engines.barrier import meet
-from models.engines.decoder_state import HEAD, Model, Rows, Scratch, State, Thread, Windows
-from models.engines.kernels import (
+from models.kernels import barrier, decoder_state, listening, shares
+from models.kernels.arithmetic import (
     Array,
     Linear,
     Norm,
@@ -33,8 +31,10 @@ from models.engines.kernels import (
     normalise,
     to_bytes,
 )
-from models.engines.listening import ask, hear, listen, power
-from models.engines.shares import apply, share
+from models.kernels.barrier import meet
+from models.kernels.decoder_state import HEAD, Model, Rows, Scratch, State, Thread, Windows
+from models.kernels.listening import ask, hear, listen, power
+from models.kernels.shares import apply, share
 
 
 def _forward(

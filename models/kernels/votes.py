@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 # numpy for numba: nothing imports this file but what compiles
 import numpy as np  # noqa: TID253  - see above
 
-from models.engines.kernels import Array, f32, i32, jit, kept, power_of_two
+from models.kernels.arithmetic import Array, f32, i32, jit, kept, power_of_two
 
 NEVER = f32(-1e30)  # the logit of a token that may not follow
 _BLOCK = 256  # tokens whose shares are summed, so that few are looked at one by one

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from models.engines.tiles import PANEL, ROWS
+from models.kernels.tiles import PANEL, ROWS
 
 if TYPE_CHECKING:
     from whisper.model import ModelDimensions
 
-    from models.engines.kernels import Array, Linear, Norm
+    from models.kernels.arithmetic import Array, Linear, Norm
 
 FRAMES = 1500  # of an encoded window
 PADDED = -(-FRAMES // PANEL) * PANEL

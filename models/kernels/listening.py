@@ -19,7 +19,8 @@ from typing import Any
 # numpy for numba: nothing imports this file but what compiles
 import numpy as np  # noqa: TID253  - see above
 
-from models.engines.decoder_state import (
+from models.kernels.arithmetic import Array, Linear, f32, i32, jit, linear, to_bytes
+from models.kernels.decoder_state import (
     ASKED,
     FRAMES,
     HEAD,
@@ -30,9 +31,8 @@ from models.engines.decoder_state import (
     Thread,
     Windows,
 )
-from models.engines.kernels import Array, Linear, f32, i32, jit, linear, to_bytes
-from models.engines.shares import padded, part, share
-from models.engines.tiles import ROWS
+from models.kernels.shares import padded, part, share
+from models.kernels.tiles import ROWS
 
 # A float32 plus this has its nearest integer in the low bits.
 _ROUND, _ROUND_BITS = f32(1.5 * 2**23), i32(0x4B400000)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numba  # noqa: TID253  - see above
 import numpy as np  # noqa: TID253  - see above
 
-from models.engines import tiles
-from models.engines.tiles import PANEL, ROWS, Columns, Tile, bfloat16_tile, int8_tile
+from models.kernels import tiles
+from models.kernels.tiles import PANEL, ROWS, Columns, Tile, bfloat16_tile, int8_tile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from typing import Any
 # numpy for numba: nothing imports this file but what compiles
 import numpy as np  # noqa: TID253  - see above
 
-from models.engines.kernels import Array, f32, jit, kept, power_of_two
+from models.kernels.arithmetic import Array, f32, jit, kept, power_of_two
 
 _LOG2_E = f32(1 / math.log(2))
 _EDGE = 3  # frames on either side that the median of seven looks at

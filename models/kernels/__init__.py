@@ -1,0 +1,9 @@
+"""The arithmetic of int8 on a CPU, in loops that numba compiles; without torch and Whisper.
+
+tiles            products of small blocks, in the processor's own instructions
+arithmetic       rows of numbers, and products of matrices made of tiles
+encoder_steps    the encoder, for some rows of a window
+decoder_steps    the decoder, for rows of many windows; listening: its cross-attention
+votes            the next token of each row; salience: what attention says of each token
+barrier, shares  threads that walk through the same steps, each with its part
+"""
