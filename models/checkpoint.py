@@ -194,7 +194,7 @@ def _filled(
     """Give the model its tensors, one after the other, on the device and in their precision."""
     _set_precision(model, dtype)
     wanted = model.state_dict()
-    placed = {name: tensor.to(device, wanted[name].dtype) for name, tensor in tensors}
+    placed = {name: tensor.detach().to(device, wanted[name].dtype) for name, tensor in tensors}
     model.load_state_dict(placed, assign=True)
     _set_alignment_heads(model, spec)
     return model.requires_grad_(requires_grad=False).eval().to(device)

@@ -7,6 +7,7 @@ best first. Does not know: how the memory was looked up, files, engines.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from models.needs import needed
@@ -36,17 +37,18 @@ _LADDERS: dict[tuple[Wish, str | None], tuple[str, ...]] = {
     ("best", "other"): _LARGEST,
     ("best", None): ("small", "base", "tiny"),
 }
-# What runs well, the best first. Sources: CTranslate2's docs/quantization.md (below compute
-# capability 7.0 a GPU is slow in float16); int8 without exact products is calculated in float.
-_PRECISIONS: dict[str, tuple[Quantisation, ...]] = {
-    "cuda": ("float16", "int8", "int4"),
-    "old cuda": ("float32", "int8", "int4"),
-    "mps": ("float16", "int8", "int4"),
-    "int8 cpu": ("int8", "int4", "float32"),
-    "cpu": ("float32", "int8", "int4"),
+# What runs well, the best first; after it what is worth having only where no size fits in that.
+# Sources: CTranslate2's docs/quantization.md (below compute capability 7.0 a GPU is slow in
+# float16); on a CPU without kernels int8 is calculated in float, and 4-bit weights are unpacked
+# again and again: base takes three times as long as in int8 (tests/benchmarks/README.md).
+_PRECISIONS: dict[str, tuple[tuple[Quantisation, ...], ...]] = {
+    "cuda": (("float16", "int8", "int4"),),
+    "old cuda": (("float32", "int8", "int4"),),
+    "mps": (("float16", "int8", "int4"),),
+    "int8 cpu": (("int8", "float32"), ("int4",)),
+    "cpu": (("float32", "int8"), ("int4",)),
 }
 _FLOAT16_CAPABILITY = (7, 0)
-_SMALL_PARAMETERS = 20_000_000  # below, float32 is fastest: the demo takes 12 s of CPU, int8 18 s
 _BATCHES = {"cuda": (32, 16, 8, 4, 2, 1), "mps": (8, 4, 2, 1), "cpu": (8, 4, 2, 1)}
 _COMFORT = 4  # windows at once; below it, a stronger quantisation is the better way to save
 _FLOOR = {"fast": "base", "balanced": "small", "best": "small"}  # less is no reason to use a GPU
@@ -96,8 +98,14 @@ class Place:
 
     def need_bytes(self, spec: WhisperSpec, quantisation: Quantisation, batch_size: int) -> int:
         """What a model needs here."""
-        is_old = self.ability == "old cuda"
-        need = needed(spec.dimensions, quantisation, self.kind, batch_size, fast_float16=not is_old)
+        need = needed(
+            spec.dimensions,
+            quantisation,
+            self.kind,
+            batch_size,
+            fast_float16=self.ability != "old cuda",
+            int8_kernels=self.ability == "int8 cpu",
+        )
         return need.total_bytes
 
 
@@ -209,33 +217,31 @@ def _gpu_place(gpu: Gpu) -> Place:
 
 
 def _fitting(place: Place, sizes: tuple[WhisperSpec, ...], wanted: Wanted) -> Iterator[Choice]:
-    larger: list[WhisperSpec] = []
-    for spec in sizes:
-        any_fits = False
-        for quantisation, batch_size in _ways(place, spec, wanted):
-            need_bytes = place.need_bytes(spec, quantisation, batch_size)
-            if need_bytes <= place.free_bytes:
-                any_fits = True
+    for ways in _ways(place, wanted):
+        why_not_larger = ""
+        for spec in sizes:
+            needs = [(place.need_bytes(spec, *way), *way) for way in ways]
+            fitting = [need for need in needs if need[0] <= place.free_bytes]
+            for need_bytes, quantisation, batch_size in fitting:
                 choice = Choice(
                     spec, quantisation, place.device, batch_size, need_bytes, place.free_bytes, ""
                 )
-                yield replace(choice, reason=_reason(choice, place, larger, wanted))
-        if not any_fits:
-            larger.append(spec)
+                yield replace(choice, reason=_reason(choice, place, why_not_larger, wanted))
+            if not fitting:
+                why_not_larger = f"; {spec.name} would need {_gib(min(needs)[0])}"
 
 
-def _ways(place: Place, spec: WhisperSpec, wanted: Wanted) -> list[tuple[Quantisation, int]]:
-    """Precisions and batches, in the order of preference."""
+def _ways(place: Place, wanted: Wanted) -> list[list[tuple[Quantisation, int]]]:
+    """Precisions and batches, in the order of preference; what is a last resort by itself."""
     precisions = _PRECISIONS[place.ability]
-    if spec.parameters < _SMALL_PARAMETERS:
-        precisions = ("float32", *precisions)
     if wanted.quantisation != "auto":
-        precisions = (wanted.quantisation,)
+        precisions = ((wanted.quantisation,),)
     batches = _BATCHES[place.kind]
     if wanted.batch_size is not None:
         batches = (wanted.batch_size,)
-    ways = [(precision, batch) for precision in precisions for batch in batches]
-    return sorted(ways, key=lambda way: way[1] < _COMFORT)  # stable: comfortable ones first
+    pairs = ([(one, batch) for one in some for batch in batches] for some in precisions)
+    # stable: comfortable ones first
+    return [sorted(some, key=lambda way: way[1] < _COMFORT) for some in pairs]
 
 
 def _is_poor(found: tuple[Choice, ...], sizes: tuple[WhisperSpec, ...], wanted: Wanted) -> bool:
@@ -245,15 +251,12 @@ def _is_poor(found: tuple[Choice, ...], sizes: tuple[WhisperSpec, ...], wanted: 
     return not found or found[0].spec.parameters < least
 
 
-def _reason(choice: Choice, place: Place, larger: list[WhisperSpec], wanted: Wanted) -> str:
+def _reason(choice: Choice, place: Place, why_not_larger: str, wanted: Wanted) -> str:
     free = f"needs {_gib(choice.need_bytes)} of {_gib(choice.free_bytes)} GiB free"
-    return f"{_short(choice)} on {place.label}: {free}{_why_not_larger(place, larger, wanted)}"
+    return f"{_short(choice)} on {place.label}: {free}{why_not_larger or _why_this(wanted)}"
 
 
-def _why_not_larger(place: Place, larger: list[WhisperSpec], wanted: Wanted) -> str:
-    if larger:
-        least = _least_bytes(place, larger[-1], wanted)
-        return f"; {larger[-1].name} would need {_gib(least)}"
+def _why_this(wanted: Wanted) -> str:
     if wanted.model is not None:
         return "; it was asked for by name"
     if wanted.language is None:
@@ -268,10 +271,8 @@ def _short(choice: Choice) -> str:
 
 
 def _least_bytes(place: Place, spec: WhisperSpec, wanted: Wanted) -> int:
-    return min(
-        place.need_bytes(spec, quantisation, batch)
-        for quantisation, batch in _ways(place, spec, wanted)
-    )
+    ways = chain.from_iterable(_ways(place, wanted))
+    return min(place.need_bytes(spec, *way) for way in ways)
 
 
 def _nothing_fits(machine: Machine, wanted: Wanted) -> str:

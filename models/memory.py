@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from models.nvml import NvmlError, cards_of, visible
-from models.quantise import multiplies_int8
 from models.ram import ask_system, look_at_ram
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Machine:
     ram_free_bytes: int  # 0 … total; page cache is free; never above what a cgroup leaves
     ram_reason: str  # what sets the free bytes, such as "MemAvailable of this machine"
     gpus: tuple[Gpu, ...]
-    cpu_int8: bool  # torch multiplies int8 exactly on this processor
+    cpu_int8: bool  # there are int8 kernels for this processor
     notes: tuple[str, ...] = ()  # what a person should know, in sentences
 
 
@@ -193,4 +192,8 @@ class _Torch:
         return torch.mps.recommended_max_memory()
 
     def cpu_int8(self) -> bool:
-        return multiplies_int8("cpu")
+        try:
+            from models.kernels import tiles  # noqa: F401  - it refuses where it has no instructions
+        except Exception:  # noqa: BLE001  - whatever ails the compiler, there are no kernels
+            return False
+        return True

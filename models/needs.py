@@ -3,20 +3,20 @@
 Goes in: its dimensions, its precision, the kind of device, and how many windows it hears at once.
 Comes out: bytes, part by part. Does not know: how much there is, files, torch.
 
-What is needed beside the weights is the largest of four moments of `models.engines`:
-
-    encode       a batch of windows, in the middle of an encoder block
-    prompt       the decoder's first step, which gives logits for every token of a long prompt
-    last step    the decoder's caches are as long as they get
-    word times   the cross-attention of every head, and the sort in whisper's median filter
+What is needed beside the weights is the largest of a few moments. In whisper's own modules: the
+middle of an encoder block, word times, or the copy of a row of tokens for others. With kernels for
+int8: one of the last two, or the end of loading, when the weights that were packed are still in
+memory, most often as pages of a file.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from models import weight_bytes
 from models.registry import WHISPERS
+from models.weight_bytes import FLOAT_BYTES, KERNEL_BYTES, Model, whole_panels
 
 if TYPE_CHECKING:
     from models.registry import Dimensions
@@ -27,34 +27,37 @@ DeviceKind = Literal["cpu", "cuda", "mps"]
 MIB = 2**20
 CANDIDATES = 5  # SpeechOptions.best_of: samples of one window, drawn when its text is doubtful
 
-# The interpreter and all libraries, when it has transcribed once: measured by `make needs` with
-# torch 2.13 on Linux. 250 MiB of it are pages of shared libraries.
-_PROCESS_BYTES = 600 * MIB
+# The program when it has transcribed once, without all that is counted elsewhere: the interpreter,
+# libraries, what numba has compiled. Measured by `make needs` with torch 2.13 on Linux; 290 MiB of
+# it are pages of shared libraries.
+_PROCESS_BYTES = 660 * MIB
+_COMPILER_BYTES = 110 * MIB  # what compiling the kernels for the first time leaves; measured
 # Not measured by us: 426 MiB with torch 2.10 and CUDA 13 (unslothai/unsloth-zoo#1053).
 _CUDA_CONTEXT_BYTES = 512 * MIB
 # cuBLAS and cuBLASLt, 32 MiB each on Hopper, less elsewhere (pytorch/pytorch#120925). As much again
 # for cuDNN's convolutions is a guess.
 _CUDA_WORKSPACE_BYTES = 128 * MIB
-# A share of all the rest. On a CPU: glibc keeps freed blocks below 32 MiB, and not all of them fit
-# what comes next; measured by `make needs`. On GPUs, where torch rounds up, it is a guess.
-_MARGIN = 0.15
+# A share of all the rest. On a CPU: what allocators keep of freed blocks, and what each thread has
+# of its own; measured by `make needs`. On GPUs, where torch rounds up, it is a guess.
+_MARGINS = {"cpu": 0.10, "cuda": 0.15, "mps": 0.15}
 
-_FLOAT_BYTES = 4  # of layer norms, scales, biases of quantised layers, logits
-_INT4_GROUP = 64  # models/int4.py: weights that share a scale and a zero point, two bytes each
+_CLIP_BYTES = 480_000 * FLOAT_BYTES  # 30 s of sound
+_CLIPS_AHEAD = 2  # models/engines/whisper_torch.py, AHEAD: clips that are held for each window
 _MEL_FRAMES = 3000  # of 30 s
 # Beside the block's input: its sum with the attention, that sum's norm, and on both sides of the
 # GELU four times the width (whisper/model.py, ResidualAttentionBlock).
 _ENCODER_WIDTHS = 3 + 4 + 4
-# whisper/decoding.py: a prompt has half of the context less one, <|startofprev|> and 3 to start.
-_PROMPT_EXTRA_TOKENS = 3
-# whisper/timing.py: 3 to start, <|notimestamps|>, the text without its first timestamp, the end.
-_ALIGNED_EXTRA_TOKENS = 4
-# whisper/timing.py, median_filter: of each number its 7 neighbours in order, with their places in
-# 64 bits; itself before and after it is scaled; and once more, with a border.
-_SORT_BYTES = 7 * (4 + 8) + 3 * 4
+# models/engines/alignment.py: 3 to start, <|notimestamps|>, the text, the end.
+_ALIGNED_EXTRA_TOKENS = 5
 # models/quantise.py, _multiply_int8: rows that are multiplied at once, and what each of their
-# products takes beside the result: on a CPU as int32 and as float32, elsewhere twice as float32.
-_ROWS_AT_ONCE, _PRODUCT_BYTES = 1024, 8
+# products takes beside the result, twice as float32.
+_ROWS_AT_ONCE, _PRODUCT_BYTES = 1024, 2 * FLOAT_BYTES
+_UNPACKED_BYTES = 9  # models/int4.py, unpack: of each weight, two floats and a code
+
+# Of the kernels (models/kernels/decoder_state.py, tiles.py): the width of a head, heads that ask a
+# window together, rows that a tile may read too many; decoder_kernels.py: tokens of a new row that
+# go through the model together.
+_HEAD, _ASKED, _TILE_ROWS, _TOGETHER = 64, 12, 6, 24
 
 # Heads that tell the times of words: whisper/__init__.py, models/checkpoint.py for the demo.
 _ALIGNMENT_HEADS = {
@@ -70,7 +73,7 @@ class Need:
 
     weights_bytes: int  # as they are kept on the device
     activations_bytes: int  # of the largest moment
-    caches_bytes: int  # of the same moment: encoded windows, keys and values
+    caches_bytes: int  # of the same moment: keys and values, encoded windows and their sound
     runtime_bytes: int  # the process on a CPU; the context and libraries on a GPU
     margin_bytes: int  # a share of the four others, for what allocators waste
 
@@ -82,40 +85,22 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
-    """What bytes are counted of."""
-
-    dimensions: Dimensions
-    quantisation: Quantisation
-    number_bytes: int  # of weights that are not quantised, and of what the encoder calculates
-    decoded_bytes: int  # of an encoded window's numbers, and of all that the decoder makes of them
-
-    @property
-    def is_quantised(self) -> bool:
-        """Whether linear layers and the token embedding are."""
-        return self.quantisation in ("int8", "int4")
-
-    @property
-    def casts(self) -> bool:
-        """Whether the decoder makes a float32 copy of its weights each time that it uses them."""
-        return self.decoded_bytes > self.number_bytes
-
-
-@dataclass(frozen=True, slots=True)
 class _Work:
-    """What the decoder has in hand."""
+    """What is heard at once."""
 
-    sequences: int
-    windows: int  # that the sequences are about
-    batch_size: int  # windows that are encoded
+    device_kind: DeviceKind
+    windows: int
+    candidates: int
 
+    @property
+    def slots(self) -> int:
+        """Rows of tokens there is room for: models/engines/loaded.py."""
+        return self.windows + self.candidates
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """What is in memory at once, beside the weights."""
-
-    activations_bytes: int
-    caches_bytes: int
+    @property
+    def encoded_together(self) -> int:
+        """Windows: models/engines/whisper_torch.py."""
+        return 1 if self.device_kind == "cpu" else self.windows
 
 
 def needed(
@@ -126,129 +111,154 @@ def needed(
     candidates: int = CANDIDATES,
     *,
     fast_float16: bool = True,
+    int8_kernels: bool = True,
 ) -> Need:
     """What the device must have free; `quantisation` is settled, not "auto".
 
     `candidates` are the beams or samples of one window. A GPU without `fast_float16` (CUDA compute
-    capability below 7.0) calculates int8 and int4 in float32.
+    capability below 7.0) calculates int8 and int4 in float32. A CPU without `int8_kernels`
+    (models/kernels/tiles.py has none for it) runs int8 in whisper's own modules.
     """
     half = device_kind != "cpu" and fast_float16
-    model = _Model(dimensions, quantisation, *_number_bytes(quantisation, half=half))
-    weights_bytes = _weights_bytes(model)
-    moments = _moments(model, batch_size, candidates)
-    largest = max(moments, key=lambda moment: moment.activations_bytes + moment.caches_bytes)
-    runtime_bytes = _runtime_bytes(device_kind)
-    used_bytes = weights_bytes + largest.activations_bytes + largest.caches_bytes + runtime_bytes
+    is_packed = int8_kernels and device_kind == "cpu" and quantisation == "int8"
+    model = Model(
+        dimensions,
+        quantisation,
+        _number_bytes(quantisation, half=half),
+        is_packed and _has_heads_for_kernels(dimensions),
+    )
+    work = _Work(device_kind, batch_size, candidates)
+    weights_bytes = (weight_bytes.of_kernels if model.is_packed else weight_bytes.of_modules)(model)
+    moments = _of_kernels(model, work) if model.is_packed else _of_modules(model, work)
+    activations_bytes, caches_bytes = max(moments, key=sum)
+    runtime_bytes = _runtime_bytes(model, device_kind)
+    used_bytes = weights_bytes + activations_bytes + caches_bytes + runtime_bytes
     return Need(
         weights_bytes,
-        largest.activations_bytes,
-        largest.caches_bytes,
+        activations_bytes,
+        caches_bytes,
         runtime_bytes,
-        margin_bytes=int(used_bytes * _MARGIN),
+        margin_bytes=int(used_bytes * _MARGINS[device_kind]),
     )
 
 
-def _number_bytes(quantisation: Quantisation, *, half: bool) -> tuple[int, int]:
-    """Of the encoder's numbers and of the decoder's.
-
-    models/quantise.py, activations. What was encoded in bfloat16 is decoded in float32.
-    """
-    if quantisation == "bfloat16":
-        return 2, 4
-    is_half = quantisation == "float16" or (half and quantisation in ("int8", "int4"))
-    return (2, 2) if is_half else (4, 4)
+def _number_bytes(quantisation: Quantisation, *, half: bool) -> int:
+    """models/quantise.py, activations."""
+    is_half = quantisation in ("bfloat16", "float16") or (half and quantisation != "float32")
+    return 2 if is_half else FLOAT_BYTES
 
 
-def _runtime_bytes(device_kind: DeviceKind) -> int:
+def _has_heads_for_kernels(n: Dimensions) -> bool:
+    audio, text = _HEAD * n.n_audio_head, _HEAD * n.n_text_head
+    return (n.n_audio_state, n.n_text_state) == (audio, text)
+
+
+def _runtime_bytes(model: Model, device_kind: DeviceKind) -> int:
     """An Apple GPU shares the process's memory."""
     if device_kind == "cuda":
         return _CUDA_CONTEXT_BYTES + _CUDA_WORKSPACE_BYTES
-    return _PROCESS_BYTES
-
-
-# ── weights ──────────────────────────────────────────────────────────────────────────────────
-
-
-def _weights_bytes(model: _Model) -> int:
-    """All tensors of the model that `models.checkpoint` builds."""
-    n = model.dimensions
-    audio, text = n.n_audio_state, n.n_text_state
-    layers_bytes = n.n_audio_layer * _linears_bytes(model, audio, attentions=1)
-    layers_bytes += n.n_text_layer * _linears_bytes(model, text, attentions=2)
-    embedding_bytes = n.n_vocab * text * model.number_bytes
-    if model.is_quantised:  # int8, with one scale a row
-        embedding_bytes = n.n_vocab * (text + _FLOAT_BYTES)
-    others = (3 * n.n_mels + 1) * audio + (3 * audio + 1) * audio  # two convolutions
-    others += n.n_audio_ctx * audio + n.n_text_ctx * text  # positions
-    norms = (4 * n.n_audio_layer + 2) * audio + (6 * n.n_text_layer + 2) * text
-    causal_mask = n.n_text_ctx**2
-    floats_bytes = model.number_bytes * others + _FLOAT_BYTES * (norms + causal_mask)
-    return layers_bytes + embedding_bytes + floats_bytes
-
-
-def _linears_bytes(model: _Model, width: int, attentions: int) -> int:
-    """Of one block: four layers for each attention, then two of which one side is 4 times wider."""
-    weights = (4 * attentions + 8) * width**2
-    outputs = (4 * attentions + 5) * width
-    biases = outputs - attentions * width  # the keys have none
-    if not model.is_quantised:
-        return model.number_bytes * (weights + biases)
-    if model.quantisation == "int4" and width % _INT4_GROUP == 0:
-        return weights // 2 + 4 * weights // _INT4_GROUP + _FLOAT_BYTES * biases
-    return weights + _FLOAT_BYTES * (outputs + biases)
+    return _PROCESS_BYTES + (_COMPILER_BYTES if model.is_packed else 0)
 
 
 # ── moments ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _moments(model: _Model, batch_size: int, candidates: int) -> tuple[_Moment, ...]:
-    """Greedy decoding takes the whole batch; several candidates are of one window."""
-    works = (_Work(batch_size, batch_size, batch_size), _Work(candidates, 1, batch_size))
+class _Moment(NamedTuple):
+    """What is in memory at once, beside the weights."""
+
+    activations_bytes: int
+    caches_bytes: int
+
+
+def _of_kernels(model: Model, work: _Work) -> tuple[_Moment, ...]:
+    """The end of loading, when what was packed is still there, and word times or a copy of rows."""
+    n = model.dimensions
+    buffers_bytes = _buffers_bytes(n, work)
+    windows_bytes = n.n_text_state * (n.n_audio_ctx + whole_panels(n.n_audio_ctx)) * work.windows
+    rows_bytes = work.slots * _pairs_bytes(model, n.n_text_ctx)
+    caches_bytes = windows_bytes + rows_bytes + _waiting_bytes(n, work)
+    watched_bytes = _alignment_heads(n) * _rows_at_once(work) * n.n_audio_ctx * FLOAT_BYTES
+    passing_bytes = max(_word_times_bytes(n) + watched_bytes, _copied_bytes(model, work) // 2)
     return (
-        _encode(model, batch_size),
-        *(_prompt(model, work) for work in works),
-        *(_last_step(model, work) for work in works),
-        _word_times(model, batch_size),
+        _Moment(buffers_bytes + weight_bytes.of_modules(model), windows_bytes),
+        _Moment(buffers_bytes + passing_bytes, caches_bytes),
     )
 
 
-def _encode(model: _Model, batch_size: int) -> _Moment:
+def _of_modules(model: Model, work: _Work) -> tuple[_Moment, ...]:
+    """The middle of an encoder block, word times, or a copy of rows."""
     n = model.dimensions
-    spectrogram_bytes = n.n_mels * _MEL_FRAMES * (_FLOAT_BYTES + model.number_bytes)
+    tokens = work.slots * n.n_text_ctx + work.windows * n.n_audio_ctx
+    caches_bytes = _pairs_bytes(model, tokens) + _waiting_bytes(n, work)
+    passing = (
+        _encode_bytes(model, work),
+        _word_times_bytes(n) + _logits_bytes(n),
+        _copied_bytes(model, work),
+    )
+    return tuple(_Moment(passing_bytes, caches_bytes) for passing_bytes in passing)
+
+
+def _buffers_bytes(n: Dimensions, work: _Work) -> int:
+    """The kernels' own: models/kernels/encoder_steps.py, decoder_state.py."""
+    audio, text, vocabulary = n.n_audio_state, n.n_text_state, whole_panels(n.n_vocab)
+    encoder_bytes = _MEL_FRAMES * audio * KERNEL_BYTES + 2 * n.n_audio_ctx * audio * FLOAT_BYTES
+    encoder_bytes += 2 * 3 * whole_panels(n.n_audio_ctx) * audio * KERNEL_BYTES
+    most = _rows_at_once(work)
+    decoder_bytes = most * (7 * text + vocabulary) * FLOAT_BYTES
+    return encoder_bytes + decoder_bytes + 2 * (most * n.n_text_head + _ASKED) * text
+
+
+def _rows_at_once(work: _Work) -> int:
+    return max(work.slots, _TOGETHER) + _TILE_ROWS
+
+
+def _pairs_bytes(model: Model, tokens: int) -> int:
+    """Keys and values of every layer."""
+    n = model.dimensions
+    number_bytes = KERNEL_BYTES if model.is_packed else model.number_bytes
+    return 2 * n.n_text_layer * tokens * n.n_text_state * number_bytes
+
+
+def _waiting_bytes(n: Dimensions, work: _Work) -> int:
+    """Encoded windows, one more than are decoded, and on a CPU the sound of clips."""
+    encoded_bytes = (work.windows + 1) * n.n_audio_ctx * n.n_audio_state * FLOAT_BYTES
+    clips = work.windows * _CLIPS_AHEAD if work.device_kind == "cpu" else 0
+    return encoded_bytes + clips * _CLIP_BYTES
+
+
+def _encode_bytes(model: Model, work: _Work) -> int:
+    """A block in whisper's modules, and what its widest layer takes beside its result."""
+    n, windows = model.dimensions, work.encoded_together
+    spectrogram_bytes = n.n_mels * _MEL_FRAMES * (FLOAT_BYTES + model.number_bytes)
     block_bytes = _ENCODER_WIDTHS * n.n_audio_ctx * n.n_audio_state * model.number_bytes
-    products_bytes = _products_bytes(model, batch_size * n.n_audio_ctx, 4 * n.n_audio_state)
-    return _Moment(batch_size * (spectrogram_bytes + block_bytes) + products_bytes, 0)
+    layer_bytes = 0
+    if model.quantisation == "int4":
+        layer_bytes = 4 * n.n_audio_state**2 * _UNPACKED_BYTES
+    elif model.quantisation == "int8" and work.device_kind == "cpu":
+        layer_bytes = 12 * n.n_audio_state**2 * FLOAT_BYTES  # encoder.py: a block becomes float
+    elif model.quantisation == "int8":
+        layer_bytes = min(windows * n.n_audio_ctx, _ROWS_AT_ONCE) * _PRODUCT_BYTES
+        layer_bytes *= 4 * n.n_audio_state
+    return windows * (spectrogram_bytes + block_bytes) + layer_bytes
 
 
-def _prompt(model: _Model, work: _Work) -> _Moment:
-    """Its logits are there until the next token has some; a cache grows by being copied."""
-    n = model.dimensions
-    tokens = n.n_text_ctx // 2 + _PROMPT_EXTRA_TOKENS
-    logits_bytes = _logits_bytes(model, work.sequences * tokens)
-    logits_bytes += work.sequences * n.n_vocab * _FLOAT_BYTES
-    copy_bytes = work.sequences * tokens * n.n_text_state * model.decoded_bytes
-    activations_bytes = logits_bytes + copy_bytes + _repeated_bytes(model, work)
-    return _Moment(activations_bytes, _caches_bytes(model, work, tokens))
+def _word_times_bytes(n: Dimensions) -> int:
+    """Of one window: what the heads attend to, and a copy of it."""
+    return 2 * _alignment_heads(n) * _aligned_tokens(n) * n.n_audio_ctx * FLOAT_BYTES
 
 
-def _last_step(model: _Model, work: _Work) -> _Moment:
-    """The same, and logits become probabilities, twice."""
-    n = model.dimensions
-    copy_bytes = work.sequences * n.n_text_ctx * n.n_text_state * model.decoded_bytes
-    logits_bytes = _logits_bytes(model, work.sequences)
-    logits_bytes += 2 * work.sequences * n.n_vocab * _FLOAT_BYTES
-    activations_bytes = copy_bytes + logits_bytes + _repeated_bytes(model, work)
-    return _Moment(activations_bytes, _caches_bytes(model, work, n.n_text_ctx))
+def _logits_bytes(n: Dimensions) -> int:
+    """Of the tokens that are timed, a copy, and probabilities; no step has as many rows."""
+    return 3 * _aligned_tokens(n) * n.n_vocab * FLOAT_BYTES
 
 
-def _word_times(model: _Model, batch_size: int) -> _Moment:
-    """One window at a time, in float32, without keys and values."""
-    n = model.dimensions
-    tokens = n.n_text_ctx // 2 + _ALIGNED_EXTRA_TOKENS
-    maps_bytes = n.n_text_layer * n.n_text_head * tokens * n.n_audio_ctx * _FLOAT_BYTES
-    sort_bytes = _alignment_heads(n) * tokens * n.n_audio_ctx * _SORT_BYTES
-    logits_bytes = 2 * tokens * n.n_vocab * _FLOAT_BYTES  # and the probabilities
-    return _Moment(maps_bytes + sort_bytes + logits_bytes, batch_size * _window_bytes(model))
+def _copied_bytes(model: Model, work: _Work) -> int:
+    """What was said to a window's first row, on its way to the others."""
+    return _pairs_bytes(model, work.candidates * model.dimensions.n_text_ctx // 2)
+
+
+def _aligned_tokens(n: Dimensions) -> int:
+    return n.n_text_ctx // 2 + _ALIGNED_EXTRA_TOKENS
 
 
 def _alignment_heads(dimensions: Dimensions) -> int:
@@ -256,34 +266,3 @@ def _alignment_heads(dimensions: Dimensions) -> int:
     known = [_ALIGNMENT_HEADS[spec.name] for spec in WHISPERS if spec.dimensions == dimensions]
     n_layers = dimensions.n_text_layer
     return max(known, default=(n_layers - n_layers // 2) * dimensions.n_text_head)
-
-
-def _caches_bytes(model: _Model, work: _Work, tokens: int) -> int:
-    """Encoded windows, and every layer's keys and values, of windows and of sequences."""
-    n = model.dimensions
-    places = work.windows * n.n_audio_ctx + work.sequences * tokens
-    pairs_bytes = 2 * n.n_text_layer * places * n.n_text_state * model.decoded_bytes
-    return pairs_bytes + work.batch_size * _window_bytes(model)
-
-
-def _window_bytes(model: _Model) -> int:
-    return model.dimensions.n_audio_ctx * model.dimensions.n_audio_state * model.decoded_bytes
-
-
-def _repeated_bytes(model: _Model, work: _Work) -> int:
-    """A window's keys, again for each of its sequences when there are several."""
-    return work.sequences * _window_bytes(model) if work.sequences > work.windows else 0
-
-
-def _logits_bytes(model: _Model, positions: int) -> int:
-    """Float32, and what they are made of: halves, a float32 copy of the embedding, products."""
-    n = model.dimensions
-    logit_bytes = _FLOAT_BYTES + (2 if model.quantisation == "float16" else 0)
-    cast_bytes = n.n_vocab * n.n_text_state * _FLOAT_BYTES if model.casts else 0
-    products_bytes = _products_bytes(model, positions, n.n_vocab)
-    return positions * n.n_vocab * logit_bytes + cast_bytes + products_bytes
-
-
-def _products_bytes(model: _Model, rows: int, outputs: int) -> int:
-    """What multiplying int8 takes beside its result."""
-    return min(rows, _ROWS_AT_ONCE) * outputs * _PRODUCT_BYTES if model.is_quantised else 0

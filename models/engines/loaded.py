@@ -14,9 +14,7 @@ from models.needs import CANDIDATES
 from models.shortage import free_unused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from torch import Tensor, nn
+    from torch import nn
     from whisper.model import Whisper
 
     from models.engines.decoder import Decoder
@@ -63,11 +61,9 @@ def made_ready(model: Whisper, description: EngineDescription, batch_size: int) 
     if encoder.is_packed:
         _empty(model.encoder.blocks)
         free_unused()
-    decoder, reason = fastest(model, batch_size, slots_for(model.device.type, batch_size))
-    if decoder.is_packed:
-        _empty(model.decoder.blocks)
-    if encoder.is_packed or decoder.is_packed:
-        _unmap(model)
+    decoder, reason = fastest(model, batch_size, batch_size + CANDIDATES)
+    if encoder.is_packed and decoder.is_packed:
+        _empty(model)
         free_unused()
     if description.quantisation == "int8":
         description = replace(description, reason=f"{description.reason}; {reason}")
@@ -75,15 +71,9 @@ def made_ready(model: Whisper, description: EngineDescription, batch_size: int) 
     return Loaded(model, encoder, decoder, description, threads)
 
 
-def slots_for(device_kind: str, batch_size: int) -> int:
-    """Rows of tokens there is room for; on a CPU, room that is not used takes no memory."""
-    return batch_size * CANDIDATES if device_kind == "cpu" else batch_size + CANDIDATES
-
-
 def with_batch_size(loaded: Loaded, batch_size: int) -> Loaded:
     """The same with room for fewer windows; `loaded` is of no use any more."""
-    slots = slots_for(loaded.model.device.type, batch_size)
-    return replace(loaded, decoder=loaded.decoder.resized(batch_size, slots))
+    return replace(loaded, decoder=loaded.decoder.resized(batch_size, batch_size + CANDIDATES))
 
 
 def release(loaded: Loaded) -> None:
@@ -94,21 +84,9 @@ def release(loaded: Loaded) -> None:
 
 
 def _empty(module: nn.Module) -> None:
+    """The device and the kind of numbers stay."""
     import torch
 
-    for tensor in _tensors(module):
+    for tensor in chain(module.parameters(), module.buffers()):
         if tensor.layout == torch.strided:
-            tensor.data = torch.empty(0, dtype=tensor.dtype)
-
-
-def _unmap(module: nn.Module) -> None:
-    """Copy what is left, so that no page of the weights' file stays in memory for it."""
-    import torch
-
-    for tensor in _tensors(module):
-        if tensor.layout == torch.strided:
-            tensor.data = tensor.data.clone()
-
-
-def _tensors(module: nn.Module) -> Iterable[Tensor]:
-    return chain(module.parameters(), module.buffers())
+            tensor.data = tensor.new_empty(0)

@@ -6,9 +6,12 @@ the memory goes.
 Each row is a process of its own. It has the rest of the program in memory, loads random weights of
 a model's true dimensions as the program does, and transcribes noise after the longest prompt. The
 weights say one word for ever: all windows are decoded to the last token, all words are timed, and
-the last window is sampled again, for it repeats itself. On a CPU the peak is what the kernel notes
-(VmHWM, Linux) when the model is loaded; "loading" is the peak before that, which for float
-precisions counts pages of OpenAI's file that the kernel may take back.
+the last window is sampled again, for it repeats itself. As at a first start, numba compiles all
+that it is asked for, unless --compiled.
+
+On a CPU the peak is what the kernel notes (VmHWM, Linux) when the model is loaded; "loading" is the
+peak before that. In float precisions it counts pages of OpenAI's file that the kernel may take
+back; where int8 is packed for kernels, what is needed is the larger of the two.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ class Case:
     batch_size: int
     windows: int
     device: str = "cpu"
+    is_first: bool = True  # numba compiles all that it is asked for, as at a first start
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,12 @@ class Row:
     computed_bytes: int
     measured_bytes: int
     loading_bytes: int
+    is_packed: bool  # for int8 kernels
 
     @property
     def ratio(self) -> float:
-        return self.computed_bytes / self.measured_bytes
+        most_bytes = max(self.measured_bytes, self.loading_bytes if self.is_packed else 0)
+        return self.computed_bytes / most_bytes
 
 
 def main() -> None:
@@ -80,7 +86,15 @@ def main() -> None:
         for size, quantisation, batch in cases:
             windows = max(FEWEST_WINDOWS, BATCHES_HEARD * batch)
             dimensions = find(size).dimensions
-            case = Case(size, dimensions, quantisation, batch, windows, wanted.device)
+            case = Case(
+                size,
+                dimensions,
+                quantisation,
+                batch,
+                windows,
+                wanted.device,
+                is_first=not wanted.compiled,
+            )
             rows.append(measure(case, Path(folder)))
             if not wanted.json:
                 print(line(rows[-1]), flush=True)
@@ -94,6 +108,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quantisations", nargs="+", default=QUANTISATIONS)
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
+    parser.add_argument("--compiled", action="store_true", help="keep what numba has compiled")
     parser.add_argument("--scratch", type=Path, help="where weights are kept meanwhile")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -118,10 +133,10 @@ def measure(case: Case, folder: Path) -> Row:
         save(case.dimensions, path)
     if spec_of(case):
         run("load", case, folder)  # quantised weights are made, so that later they are only mapped
-    measured_bytes, loading_bytes = json.loads(run("transcribe", case, folder))
+    measured_bytes, loading_bytes, is_packed = json.loads(run("transcribe", case, folder))
     kind = "cpu" if case.device == "cpu" else "cuda"
-    need = needed(case.dimensions, case.quantisation, kind, case.batch_size)
-    return Row(case, need.total_bytes, measured_bytes, loading_bytes)
+    need = needed(case.dimensions, case.quantisation, kind, case.batch_size, int8_kernels=is_packed)
+    return Row(case, need.total_bytes, measured_bytes, loading_bytes, is_packed)
 
 
 def spec_of(case: Case) -> WhisperSpec | None:
@@ -167,20 +182,23 @@ def random_state(dimensions: Dimensions) -> dict[str, Any]:
 def run(what: str, case: Case, folder: Path) -> str:
     """What a function of this module prints about a case."""
     script = f"from tests.benchmarks.needs import *; {what}({case!r}, Path({str(folder)!r}))"
-    threads = {"OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env={**os.environ, **threads},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    settings = {"OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"}
+    with tempfile.TemporaryDirectory(dir=folder) as nothing_compiled:
+        if case.is_first:
+            settings["NUMBA_CACHE_DIR"] = nothing_compiled
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
     return done.stdout
 
 
 def transcribe(case: Case, folder: Path) -> None:
-    """Print the peak of transcribing and that of loading, in bytes."""
+    """Print the peaks of transcribing and of loading in bytes, and whether kernels hear."""
     from models.engines.loaded import made_ready
     from models.engines.whisper_torch import WhisperTorch
     from pipeline.types import EngineDescription
@@ -200,7 +218,7 @@ def transcribe(case: Case, folder: Path) -> None:
         assert len(heard.segments) == 1, heard
     is_cpu = case.device == "cpu"
     measured_bytes = peak_bytes() if is_cpu else peak_bytes_of_gpu(case, before_bytes)
-    print(json.dumps([measured_bytes, loading_bytes]))
+    print(json.dumps([measured_bytes, loading_bytes, loaded.decoder.is_packed]))
 
 
 def the_rest_of_the_program(case: Case) -> tuple[object, ...]:

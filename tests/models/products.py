@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.engines.kernels import Linear, linear, product
-from models.engines.tiles import CHOSEN, PANEL, ROWS
+from models.kernels.arithmetic import Linear, linear, product
+from models.kernels.tiles import CHOSEN, PANEL, ROWS
 
 
 def panels_of(weight, in_word):
