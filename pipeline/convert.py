@@ -6,6 +6,7 @@ clock, whole or not at all. Does not know: what the sound is for.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from typing import TYPE_CHECKING, cast
 
@@ -43,7 +44,9 @@ def convert(
     with whole(target) as part:
         _decode(path, media, part, tools, on_progress)
         duration_s = _measure(path, part)
-    return Audio(target, duration_s, _shortfall(media, duration_s))
+        with part.open("rb") as sound:
+            digest = hashlib.file_digest(sound, "sha256").hexdigest()
+    return Audio(target, duration_s, digest, _shortfall(media, duration_s))
 
 
 def _require_space(path: Path, media: MediaInfo, target: Path) -> None:

@@ -2,35 +2,32 @@
 
 Goes in: a job. Comes out: its outcome, and the files. Does not know: how any stage works, which
 model listens, or who asked. What an earlier run finished is not done again.
+
+    prepare ─► language ─► transcribe ─► lay out, write
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline import naming
 from pipeline.audio import open_audio
-from pipeline.convert import convert
 from pipeline.cues import layout
-from pipeline.errors import StorageFailed
 from pipeline.files import ensure_writable, write_whole
 from pipeline.language import windows_to_ask
-from pipeline.probe import probe
+from pipeline.prepare import Work, prepared
 from pipeline.source import display, ensure_unchanged
-from pipeline.speech import find_windows
-from pipeline.store import Done, output_id
+from pipeline.store import Done, TwinKey, output_id
 from pipeline.subtitles import render
 from pipeline.types import (
-    SAMPLE_RATE_HZ,
     Audio,
     Clip,
     EngineDescription,
     Heard,
     LanguageGuess,
-    MediaInfo,
     Outcome,
     Provenance,
     Transcript,
@@ -44,23 +41,24 @@ if TYPE_CHECKING:
 
     from pipeline.ffmpeg import Tools
     from pipeline.protocols import Engines, Listener
-    from pipeline.store import Folder, Store
+    from pipeline.store import Store
     from pipeline.types import Format, Job, SpeechOptions
 
 NO_SPEECH = "no speech was found"
 PROGRAM = f"transcribe {__version__}"
-READ_SAMPLES = 10 * SAMPLE_RATE_HZ  # sound handed to the detector at once: 640 kB
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One job, its folder, and what every stage may use."""
+def prepare(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listener) -> float:
+    """Do what comes before hearing, for `run` to go on from; gives the sound's length in seconds.
 
-    job: Job
-    folder: Folder
-    engines: Engines
-    tools: Tools
-    listener: Listener
+    Raises TranscribeError. Where nothing is left to do, nothing is done.
+    """
+    with store.open_folder(job) as folder:
+        work = Work(job, folder, engines, tools, listener)
+        if _done_before(work, store):
+            return 0.0
+        ensure_writable(job.output.output_dir or job.source.path.parent)
+        return prepared(work).audio.duration_s
 
 
 def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listener) -> Outcome:
@@ -76,10 +74,10 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
             return outcome
 
         ensure_writable(job.output.output_dir or job.source.path.parent)
-        media = folder.once("media", MediaInfo, lambda: _probe(work))
-        known = folder.read("audio", Audio)
-        audio = known if known and _is_enough(work, known) else _convert(work, media)
-        windows = folder.once("windows", tuple[Window, ...], lambda: _find_speech(work, audio))
+        sound = prepared(work)
+        audio, windows = sound.audio, sound.windows
+        twin = TwinKey(audio.digest, job.speech)
+        _take_over(work, twin)
         language = folder.once("language", LanguageGuess, lambda: _ask_language(work, windows))
         targets = naming.targets(job, language.language, store.claim)
         if outcome := _nothing_to_write(work, targets):
@@ -87,13 +85,16 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
             return outcome
 
         heard = _transcribe(work, windows, language)
+        folder.lend(twin)
         transcript = _transcript(work, audio, language, heard)
         ensure_unchanged(job.source)
         written = _write(work, transcript, targets)
         folder.finish(Done(output_id(job), tuple(targets.values())))
         if not written:
             return _skipped(work, tuple(targets.values()))
-        took_s = None if known else time.monotonic() - began_s  # of a whole run, not of a rest
+        took_s = (
+            None if sound.is_known else time.monotonic() - began_s
+        )  # of a whole run, not of a rest
         return _outcome(work, transcript, written, took_s)
 
 
@@ -128,44 +129,12 @@ def _skipped(work: Work, outputs: tuple[Path, ...]) -> Outcome:
     return Outcome(work.job.source.path, "skipped", outputs, reason=reason)
 
 
-def _probe(work: Work) -> MediaInfo:
-    work.listener.stage("probe", None)
-    speech = work.job.speech
-    media = probe(work.job.source.path, speech.language, speech.audio_stream, work.tools)
-    if len(media.streams) > 1:
-        work.listener.note(f"audio track {media.chosen.position}: {media.reason}")
-    return media
-
-
-def _is_enough(work: Work, audio: Audio) -> bool:
-    """Whether the converted sound is there, or all that is in it has been heard already."""
-    windows = work.folder.read("windows", tuple[Window, ...])
-    language = work.folder.read("language", LanguageGuess)
-    if windows is not None and language and len(work.folder.heard(windows)) == len(windows):
-        return True
-    try:
-        with open_audio(work.folder.audio) as reader:
-            return reader.duration_s == audio.duration_s
-    except StorageFailed:
-        return False
-
-
-def _convert(work: Work, media: MediaInfo) -> Audio:
-    work.listener.stage("convert", media.duration_s)
-    source = work.job.source
-    audio = convert(source.path, media, work.folder.audio, work.tools, work.listener.progress)
-    ensure_unchanged(source)
-    for note in audio.notes:
-        work.listener.note(note)
-    work.folder.save("audio", audio)
-    return audio
-
-
-def _find_speech(work: Work, audio: Audio) -> tuple[Window, ...]:
-    work.listener.stage("speech", audio.duration_s)
-    with open_audio(work.folder.audio) as reader, work.engines.detector() as detector:
-        blocks = reader.blocks(READ_SAMPLES)
-        return find_windows(blocks, audio.duration_s, detector, work.listener.progress)
+def _take_over(work: Work, twin: TwinKey) -> None:
+    """What was heard of the same sound under another name is not heard again."""
+    if work.job.output.overwrite:
+        return
+    if other := work.folder.take_over(twin):
+        work.listener.note(f"the same sound as {display(other.source.path)}: its text is taken")
 
 
 def _ask_language(work: Work, windows: tuple[Window, ...]) -> LanguageGuess:

@@ -5,6 +5,7 @@ the stages do. A file that is there is finished, except `heard.jsonl`, which gro
 
     <home>/jobs/<work id>/   lock  job.json  media.json  audio.wav  audio.json  windows.json
                              language.json  engine.json  heard.jsonl  done.json
+    <home>/twins/<hash>      which folder heard a sound, so that its copies need not be heard
     <home>/outputs/<hash>    which source an output path belongs to, so that two never share one
 """
 
@@ -14,7 +15,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeGuard, TypeVar
@@ -23,13 +24,13 @@ from pipeline import codec
 from pipeline.errors import Busy
 from pipeline.files import storage_errors, try_lock, write_whole
 from pipeline.source import display
-from pipeline.types import Heard, Job, Window
+from pipeline.types import Heard, Job, SpeechOptions, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
-LAYOUT = 1  # of what a folder holds; raised when a noun changes, so that no old folder is misread
+LAYOUT = 2  # of what a folder holds; raised when a noun changes, so that no old folder is misread
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,14 @@ class Claim:
 
     target: Path
     source: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TwinKey:
+    """What decides the words: jobs that have it in common hear the same."""
+
+    audio_digest: str
+    speech: SpeechOptions
 
 
 def work_id(job: Job) -> str:
@@ -128,6 +137,36 @@ class Folder:
                     os.fsync(log.fileno())
 
             yield append
+
+    def lend(self, key: TwinKey) -> None:
+        """Let jobs of the same sound take over what was heard."""
+        target = self._twin_of(key)
+        with storage_errors(target):
+            target.parent.mkdir(exist_ok=True)
+        write_whole(target, codec.dumps(self.path.name))
+
+    def take_over(self, key: TwinKey) -> Job | None:
+        """Copy what another job heard of the same sound, if this one has heard nothing yet.
+
+        Gives the other job. Whoever copies less than all goes on from there.
+        """
+        try:
+            name = codec.loads(self._twin_of(key).read_bytes(), str)
+            twin = Folder(self.path.parent / Path(name).name)
+            log = (twin.path / "heard.jsonl").read_bytes()
+        except (OSError, ValueError):
+            return None
+        other = twin.read("job", Job)
+        if other is None or twin.path == self.path or (self.path / "heard.jsonl").exists():
+            return None
+        for known in ("language.json", "engines.json"):
+            with suppress(OSError):
+                write_whole(self.path / known, (twin.path / known).read_text(encoding="utf-8"))
+        write_whole(self.path / "heard.jsonl", log.decode())
+        return other
+
+    def _twin_of(self, key: TwinKey) -> Path:
+        return self.path.parent.parent / "twins" / _digest(codec.dumps((LAYOUT, key)))
 
     def finish(self, done: Done) -> None:
         """Note the outputs and let the big file go."""

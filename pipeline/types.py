@@ -124,6 +124,7 @@ class Audio:
 
     path: Path
     duration_s: float
+    digest: str  # SHA-256 of the file, hexadecimal
     notes: tuple[str, ...] = ()  # such as a shortfall against the header
 
 

@@ -18,7 +18,7 @@ from models.engines.scripted import (
 from pipeline import codec
 from pipeline.errors import ModelUnavailable, SourceChanged, StorageFailed
 from pipeline.ffmpeg import Tools
-from pipeline.run import run
+from pipeline.run import prepare, run
 from pipeline.source import take
 from pipeline.store import Store
 from pipeline.types import (
@@ -62,10 +62,24 @@ class Studio:
         self.ear = Ear()
 
     def run(self, speech=None, output=None, failure=None):
+        return self._do(run, speech, output, failure)
+
+    def prepare(self):
+        return self._do(prepare, None, None, None)
+
+    def _do(self, what, speech, output, failure):
         self.ear = Ear()
         job = Job(take(self.media), speech or SpeechOptions(), output or OutputOptions())
         self.engines = ScriptedEngines(self.engine, ScriptedDetector(self.spans), failure)
-        return run(job, self.store, self.engines, Tools(), self.ear)
+        return what(job, self.store, self.engines, Tools(), self.ear)
+
+    def named(self, name):
+        """The same sound under another name."""
+        media = self.media.with_name(name)
+        media.write_bytes(self.media.read_bytes())
+        other = Studio(media, self.store.home)
+        other.engine = ScriptedEngine(("Other.",))
+        return other
 
 
 @pytest.fixture
@@ -333,3 +347,75 @@ def test_windows_reach_the_engine_as_sound_in_media_time(studio):
     for clip in clips:
         length_s = clip.window.end_s - clip.window.start_s
         assert len(clip.samples) == pytest.approx(16_000 * length_s, abs=1)
+
+
+class TestInTwoHalves:
+    """What comes before hearing may be done by itself."""
+
+    def test_what_was_prepared_is_not_done_again(self, studio):
+        assert studio.prepare() == pytest.approx(30.0)
+        assert studio.ear.stages == ["probe", "convert", "speech"]
+        assert studio.engines.lent == []
+        assert studio.run().state == "done"
+        assert studio.ear.stages == ["language", "transcribe", "write"]
+
+    def test_preparing_twice_does_nothing_the_second_time(self, studio):
+        studio.prepare()
+        assert studio.prepare() == pytest.approx(30.0)
+        assert studio.ear.stages == []
+
+    def test_where_nothing_is_left_to_do_nothing_is_prepared(self, studio):
+        studio.run()
+        assert studio.prepare() == 0.0
+        assert studio.ear.stages == []
+
+    def test_what_cannot_be_written_is_not_prepared(self, studio):
+        studio.media.parent.chmod(0o500)
+        try:
+            if os.access(studio.media.parent, os.W_OK):
+                pytest.skip("this user may write everywhere")
+            with pytest.raises(StorageFailed):
+                studio.prepare()
+        finally:
+            studio.media.parent.chmod(0o700)
+
+
+class TestTheSameSoundUnderAnotherName:
+    def test_is_not_heard_again(self, studio):
+        first = studio.run()
+        other = studio.named("copy.wav")
+        outcome = other.run()
+        assert cues(outcome.outputs[0]) == cues(first.outputs[0])
+        assert outcome.outputs[0].name == "copy.en.srt"
+        assert other.engine.asked == other.engine.asked_for_language == []
+        assert any("talk.wav: its text is taken" in note for note in other.ear.notes)
+
+    def test_is_heard_when_other_words_are_wanted(self, studio):
+        studio.run()
+        other = studio.named("copy.wav")
+        outcome = other.run(SpeechOptions(initial_prompt="Anna"))
+        assert cues(outcome.outputs[0]) == ["Other."] * 4
+
+    def test_is_heard_when_it_is_to_be_made_anew(self, studio):
+        studio.run()
+        outcome = studio.named("copy.wav").run(output=OutputOptions(overwrite=True))
+        assert cues(outcome.outputs[0]) == ["Other."] * 4
+
+    def test_is_heard_from_where_the_others_log_is_torn(self, studio):
+        studio.run()
+        (log,) = studio.store.home.rglob("heard.jsonl")
+        log.write_bytes(log.read_bytes()[:-5])
+        outcome = studio.named("copy.wav").run()
+        assert cues(outcome.outputs[0]) == ["One.", "Two.", "Three.", "Other."]
+
+    def test_is_heard_when_the_other_folder_is_gone(self, studio):
+        studio.run()
+        studio.store.clean(everything=True)
+        outcome = studio.named("copy.wav").run()
+        assert cues(outcome.outputs[0]) == ["Other."] * 4
+
+    def test_keeps_the_record_of_who_heard_it(self, studio):
+        studio.run()
+        outcome = studio.named("copy.wav").run(output=OutputOptions(formats=("json",)))
+        transcript = codec.loads(outcome.outputs[0].read_bytes(), Transcript)
+        assert transcript.provenance.engines == (DESCRIPTION,)
