@@ -173,6 +173,8 @@ def _checked_state(state: Any, dims: ModelDimensions) -> Mapping[str, torch.Tens
         dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not (dense and tensor.is_floating_point()):
             raise _Unsound(f"{name} does not hold floating-point numbers")
+        if not torch.isfinite(tensor).all():
+            raise _Unsound(f"{name} holds what is no number")
     return state
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
-from models.needs import needed
+from models.needs import CANDIDATES, needed
 from models.registry import WhisperSpec, find
 from pipeline.errors import BadOption, OutOfMemory
 
@@ -66,6 +66,7 @@ class Wanted:
     device: str = "auto"  # "cpu", "cuda" (any), "cuda:1", "mps"
     batch_size: int | None = None
     among: tuple[str, ...] | None = None  # names to choose from; None: every published one
+    candidates: int = CANDIDATES  # beams or samples of one window
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +97,16 @@ class Place:
     free_bytes: int
     label: str  # for a person
 
-    def need_bytes(self, spec: WhisperSpec, quantisation: Quantisation, batch_size: int) -> int:
+    def need_bytes(
+        self, spec: WhisperSpec, precision: Quantisation, batch: int, candidates: int = CANDIDATES
+    ) -> int:
         """What a model needs here."""
-        need = needed(
-            spec.dimensions,
-            quantisation,
-            self.kind,
-            batch_size,
-            fast_float16=self.ability != "old cuda",
-            int8_kernels=self.ability == "int8 cpu",
-        )
-        return need.total_bytes
+        fast_float16, int8_kernels = self.ability != "old cuda", self.ability == "int8 cpu"
+        return needed(
+            *(spec.dimensions, precision, self.kind, batch, candidates),
+            fast_float16=fast_float16,
+            int8_kernels=int8_kernels,
+        ).total_bytes
 
 
 def choose(machine: Machine, wanted: Wanted) -> Choice:
@@ -220,7 +220,7 @@ def _fitting(place: Place, sizes: tuple[WhisperSpec, ...], wanted: Wanted) -> It
     for ways in _ways(place, wanted):
         why_not_larger = ""
         for spec in sizes:
-            needs = [(place.need_bytes(spec, *way), *way) for way in ways]
+            needs = [(place.need_bytes(spec, *way, wanted.candidates), *way) for way in ways]
             fitting = [need for need in needs if need[0] <= place.free_bytes]
             for need_bytes, quantisation, batch_size in fitting:
                 choice = Choice(
@@ -240,8 +240,7 @@ def _ways(place: Place, wanted: Wanted) -> list[list[tuple[Quantisation, int]]]:
     if wanted.batch_size is not None:
         batches = (wanted.batch_size,)
     pairs = ([(one, batch) for one in some for batch in batches] for some in precisions)
-    # stable: comfortable ones first
-    return [sorted(some, key=lambda way: way[1] < _COMFORT) for some in pairs]
+    return [sorted(some, key=lambda way: way[1] < _COMFORT) for some in pairs]  # stable
 
 
 def _is_poor(found: tuple[Choice, ...], sizes: tuple[WhisperSpec, ...], wanted: Wanted) -> bool:
@@ -272,7 +271,7 @@ def _short(choice: Choice) -> str:
 
 def _least_bytes(place: Place, spec: WhisperSpec, wanted: Wanted) -> int:
     ways = chain.from_iterable(_ways(place, wanted))
-    return min(place.need_bytes(spec, *way) for way in ways)
+    return min(place.need_bytes(spec, *way, wanted.candidates) for way in ways)
 
 
 def _nothing_fits(machine: Machine, wanted: Wanted) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from models import cache, checkpoint, ggml, memory
@@ -18,6 +19,7 @@ from models.engines.loaded import made_ready
 from models.fetch import FetchOptions
 from models.inventory import QUANTISATIONS, is_here
 from models.loans import Loans
+from models.needs import CANDIDATES
 from models.registry import WHISPERS, find, of_own
 from models.shortage import free_unused, is_shortage, told_as_out_of_memory
 from models.weights import AUTO, Weights, is_path, is_whisper_cpp, locate, own_path
@@ -65,12 +67,19 @@ class _Lent:
 
     engine: SpeechEngine
     key: Key
+    candidates: int  # beams or samples of one window that it has room for
 
     def serves(self, wanted: Wanted) -> bool:
         """Whether it does; any that tells languages apart may detect one."""
-        detects = len(self.engine.description.languages) > 1
-        is_asked_to = wanted.model is None and wanted.language is None
-        return self.key == _key(wanted) or (detects and is_asked_to)
+        has_room = wanted.candidates <= self.candidates
+        return has_room and (self.key == _key(wanted) or self._is_as_good(wanted))
+
+    def _is_as_good(self, wanted: Wanted) -> bool:
+        """Whether loading another would gain nothing: English by a model of many languages."""
+        found = self.engine.description
+        if wanted.model is not None or len(found.languages) == 1:
+            return False
+        return wanted.language is None or f"{found.model}.en" in _key(wanted)[0]
 
 
 class Pool:
@@ -141,12 +150,12 @@ class Pool:
             self._refuse_whisper_cpp(options)
             key: Key = ((options.model,), "auto")
             return self._engines.lend(
-                lambda lent: lent.key == key, lambda: _Lent(self._whisper_cpp(options), key)
+                lambda lent: lent.key == key, lambda: _Lent(self._whisper_cpp(options), key, 0)
             )
         wanted = self._wanted(options)
         return self._engines.lend(
             lambda lent: lent.serves(wanted),
-            lambda: _Lent(self._whisper_torch(wanted), _key(wanted)),
+            lambda: _Lent(self._whisper_torch(wanted), _key(wanted), wanted.candidates),
         )
 
     def _choose(self, wanted: Wanted) -> tuple[Machine, Choice]:
@@ -181,10 +190,11 @@ class Pool:
         free_unused()
         machine, choice = self._choose(wanted)
         self._note(choice.reason)
-        descent = Descent(machine, wanted, choice, self._build, self._here, self._note)
+        build = partial(self._build, candidates=wanted.candidates)
+        descent = Descent(machine, wanted, choice, build, self._here, self._note)
         return SharedEngine(WhisperTorch(descent.load(), descent.relieve), self._heed)
 
-    def _build(self, choice: Choice) -> Loaded:
+    def _build(self, choice: Choice, candidates: int) -> Loaded:
         weights, folder = self._bring(choice), self._options.weights_dir
         self._set_threads()
         model = checkpoint.load(weights, choice.quantisation, choice.device, folder, self._note)
@@ -196,7 +206,7 @@ class Pool:
             choice.spec.can_translate,
             choice.reason,
         )
-        return made_ready(model, description, choice.batch_size)
+        return made_ready(model, description, choice.batch_size, candidates)
 
     def _bring(self, choice: Choice) -> Weights:
         """The weights on this machine; what is quantised already needs no other file."""
@@ -233,6 +243,7 @@ class Pool:
             options.quantisation,
             self._options.device,
             self._options.batch_size,
+            candidates=max(CANDIDATES, options.beam_size, options.best_of),
         )
 
     def _refuse_whisper_cpp(self, options: SpeechOptions) -> None:
@@ -253,7 +264,7 @@ class Pool:
         path = own_path(options.model)
         engine = whisper_cpp.load(path, self._options.device, self._options.threads)
         self._note(engine.description.reason)
-        return OneAtATime(engine)
+        return OneAtATime(engine, self._heed)
 
     def _set_threads(self) -> None:
         """Engines that have threads of their own leave torch with fewer."""

@@ -15,7 +15,8 @@ TranscribeError
 │   ├── StorageFailed         disk full, folder read-only
 │   ├── ModelUnavailable      no weights at hand and none to be had
 │   ├── BadCheckpoint         weights that are broken, hostile or not Whisper's
-│   └── OutOfMemory           does not fit
+│   ├── OutOfMemory           does not fit
+│   └── QueueUnavailable      the queue's Redis does not answer, or refuses
 └── Busy                    another process is at it                 exit code 4
 
 Anything else that escapes is our bug: exit code 1.
@@ -93,6 +94,10 @@ class BadCheckpoint(MachineError):
 
 class OutOfMemory(MachineError):
     """A model or a batch does not fit."""
+
+
+class QueueUnavailable(MachineError):
+    """The queue's Redis does not answer, or refuses what is asked of it."""
 
 
 class Busy(TranscribeError):

@@ -4,7 +4,7 @@ Goes in: a job. Comes out: its folder, locked, with what earlier runs finished. 
 the stages do. A file that is there is finished, except `heard.jsonl`, which grows by whole lines.
 
     <home>/jobs/<work id>/   lock  job.json  media.json  audio.wav  audio.json  windows.json
-                             language.json  engine.json  heard.jsonl  done.json
+                             language.json  engines.json  heard.jsonl  done.json
     <home>/twins/<hash>      which folder heard a sound, so that its copies need not be heard
     <home>/outputs/<hash>    which source an output path belongs to, so that two never share one
 """
@@ -17,6 +17,7 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeGuard, TypeVar
 
@@ -146,23 +147,20 @@ class Folder:
         write_whole(target, codec.dumps(self.path.name))
 
     def take_over(self, key: TwinKey) -> Job | None:
-        """Copy what another job heard of the same sound, if this one has heard nothing yet.
-
-        Gives the other job. Whoever copies less than all goes on from there.
-        """
+        """Copy what another job heard of the same sound, if this one has heard nothing yet."""
         try:
-            name = codec.loads(self._twin_of(key).read_bytes(), str)
-            twin = Folder(self.path.parent / Path(name).name)
-            log = (twin.path / "heard.jsonl").read_bytes()
+            twin = Folder(self.path.parent / _name_in(self._twin_of(key)))
+            lines = (twin.path / "heard.jsonl").read_bytes().splitlines(keepends=True)
         except (OSError, ValueError):
             return None
         other = twin.read("job", Job)
         if other is None or twin.path == self.path or (self.path / "heard.jsonl").exists():
             return None
         for known in ("language.json", "engines.json"):
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 write_whole(self.path / known, (twin.path / known).read_text(encoding="utf-8"))
-        write_whole(self.path / "heard.jsonl", log.decode())
+        whole = takewhile(lambda line: _heard_in(line) is not None, lines)
+        write_whole(self.path / "heard.jsonl", b"".join(whole).decode())
         return other
 
     def _twin_of(self, key: TwinKey) -> Path:
@@ -230,6 +228,10 @@ class Store:
                 if held and (everything or not _can_continue(Folder(path))):
                     freed_bytes += sum(file.stat().st_size for file in path.iterdir())
                     shutil.rmtree(path)
+        for file in self.home.glob("twins/*"):
+            with suppress(OSError, ValueError):
+                if not (self.home / "jobs" / _name_in(file)).exists():
+                    file.unlink()
         for file in self.home.glob("outputs/*"):
             claim = _read_claim(file)
             if claim and not _stands(claim) and not os.path.exists(claim.target):  # noqa: PTH110
@@ -246,6 +248,11 @@ def _can_continue(folder: Folder) -> bool:
     except OSError:
         return False
     return (now.st_size, now.st_mtime_ns) == (job.source.size_bytes, job.source.mtime_ns)
+
+
+def _name_in(file: Path) -> str:
+    """The name of the folder that a file of `twins` tells."""
+    return Path(codec.loads(file.read_bytes(), str)).name
 
 
 def _heard_in(line: bytes) -> Heard | None:

@@ -74,8 +74,8 @@ class Lanes:
         return lane
 
     def _go(self, lane: _Lane, request: Request) -> None:
-        listener = _Meter(self._listen(request), lane, self._tell)
         try:
+            listener = _Meter(self._listen(request), lane, self._tell)
             outcome: Outcome | BaseException = self._work(request, listener)
         except BaseException as error:  # noqa: BLE001  - whoever asked raises it
             outcome = error

@@ -7,8 +7,10 @@ happen. Does not know: any command.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -112,9 +114,12 @@ def _leave(code: int) -> NoReturn:
 
     It is in native code then, which would find the interpreter gone: so nothing is taken down.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # what is asked for is being done
+        signal.signal(number, signal.SIG_IGN)
     busy = [thread for thread in threading.enumerate() if thread.name in (HEARING, FILE)]
+    until_s = time.monotonic() + LINGER_S
     for thread in busy:
-        thread.join(LINGER_S)
+        thread.join(max(0.0, until_s - time.monotonic()))
     if any(thread.is_alive() for thread in busy):
         with suppress(OSError, ValueError):
             sys.stdout.flush()

@@ -43,8 +43,15 @@ class Loaded:
         """How many windows it hears at once."""
         return self.decoder.places
 
+    @property
+    def candidates(self) -> int:
+        """Beams or samples of one window that there is room for, whoever else is heard."""
+        return self.decoder.slots - self.decoder.places
 
-def made_ready(model: Whisper, description: EngineDescription, batch_size: int) -> Loaded:
+
+def made_ready(
+    model: Whisper, description: EngineDescription, batch_size: int, candidates: int = CANDIDATES
+) -> Loaded:
     """The model is hollow afterwards where its weights were packed for kernels.
 
     The description's reason then says which kernels, or why there are none. They have threads of
@@ -61,7 +68,7 @@ def made_ready(model: Whisper, description: EngineDescription, batch_size: int) 
     if encoder.is_packed:
         _empty(model.encoder.blocks)
         free_unused()
-    decoder, reason = fastest(model, batch_size, batch_size + CANDIDATES)
+    decoder, reason = fastest(model, batch_size, batch_size + candidates)
     if encoder.is_packed and decoder.is_packed:
         _empty(model)
         free_unused()
@@ -73,7 +80,9 @@ def made_ready(model: Whisper, description: EngineDescription, batch_size: int) 
 
 def with_batch_size(loaded: Loaded, batch_size: int) -> Loaded:
     """The same with room for fewer windows; `loaded` is of no use any more."""
-    return replace(loaded, decoder=loaded.decoder.resized(batch_size, batch_size + CANDIDATES))
+    return replace(
+        loaded, decoder=loaded.decoder.resized(batch_size, batch_size + loaded.candidates)
+    )
 
 
 def release(loaded: Loaded) -> None:

@@ -138,8 +138,8 @@ class SharedEngine:
         with self._changed:
             stream.waiting.extend(asked)
             if not self._is_hearing:
-                self._is_hearing = True
                 Thread(target=self._hear, name=HEARING).start()
+                self._is_hearing = True
 
     def _wait(self, stream: _Stream, asked: Taken | Question) -> None:
         with self._changed:
@@ -188,7 +188,8 @@ class SharedEngine:
         """Whoever was heard alone gets the error; if they were several, each is heard alone."""
         with self._changed:
             guilty = [stream for stream in self._streams if stream.put_back()]
-            for stream in guilty:
+            # where nothing was taken, the fault is the engine's, and all that wait are told
+            for stream in guilty or self._streams:
                 stream.is_suspect = len(guilty) > 1
                 if not stream.is_suspect:
                     stream.failure = error
@@ -202,10 +203,14 @@ class SharedEngine:
 
 
 class OneAtATime:
-    """A `pipeline.protocols.SpeechEngine` that makes others wait while it is used."""
+    """A `pipeline.protocols.SpeechEngine` that makes others wait while it is used.
 
-    def __init__(self, engine: SpeechEngine) -> None:
+    `heed` is called while one waits, and may raise to make it stop.
+    """
+
+    def __init__(self, engine: SpeechEngine, heed: Callable[[], None]) -> None:
         self._engine = engine
+        self._heed = heed
         self._lock = Lock()
 
     @property
@@ -215,10 +220,19 @@ class OneAtATime:
 
     def detect_language(self, clips: Iterable[Clip]) -> LanguageGuess:
         """See SpeechEngine."""
-        with self._lock:
+        with self._turn():
             return self._engine.detect_language(clips)
 
     def transcribe(self, clips: Iterable[Clip]) -> Iterator[Heard]:
         """See SpeechEngine."""
-        with self._lock:
+        with self._turn():
             yield from self._engine.transcribe(clips)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        while not self._lock.acquire(timeout=HEED_EVERY_S):
+            self._heed()
+        try:
+            yield
+        finally:
+            self._lock.release()

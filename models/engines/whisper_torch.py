@@ -50,6 +50,7 @@ class WhisperTorch:
     def __init__(self, loaded: Loaded, relieve: Callable[[Loaded], Loaded]) -> None:
         self._loaded = loaded
         self._relieve = relieve
+        self._exhausted: Exception | None = None  # why nothing is left to hear with
 
     @property
     def description(self) -> EngineDescription:
@@ -96,6 +97,8 @@ class WhisperTorch:
         `take(n)` gives up to n clips or questions, none if none waits now.
         """
         desk = Desk(take)
+        if self._exhausted:
+            raise self._exhausted
         while True:
             loaded = self._loaded
             loaded.set_threads()
@@ -112,7 +115,14 @@ class WhisperTorch:
                 return
             # Only now is what the exception's frames held free.
             desk.put_back()
-            self._loaded = self._relieve(loaded)
+            self._loaded = self._relieved(loaded)
+
+    def _relieved(self, loaded: Loaded) -> Loaded:
+        try:
+            return self._relieve(loaded)
+        except Exception as error:
+            self._exhausted = error
+            raise
 
 
 def _requests(loaded: Loaded, slots: Slots, desk: Desk, room: int) -> list[Request]:

@@ -54,6 +54,19 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_subtitles(program, undistu
     assert (program.folder / "episode.en.srt").read_bytes() == undisturbed
 
 
+def test_an_impatient_ctrl_c_ends_it_all_the_same(program):
+    process = program.start("--model", "demo", "-o", program.folder, EPISODE)
+    until(lambda: heard_lines(program) >= 1)
+    for _ in range(6):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in said
+    assert "terminate called" not in said
+    assert list(program.folder.iterdir()) == []
+
+
 def test_ctrl_c_while_converting_leaves_no_ffmpeg_and_no_half_file(program):
     media = program.folder / "long.wav"
     sound = ["-f", "lavfi", "-i", "anoisesrc=r=48000:d=3600"]

@@ -18,7 +18,7 @@ from models.memory import Machine
 from models.pool import Pool, PoolOptions
 from models.registry import find
 from pipeline.errors import BadCheckpoint, BadOption, ModelUnavailable, OutOfMemory
-from pipeline.types import SpeechOptions
+from pipeline.types import SAMPLE_RATE_HZ, Clip, Span, SpeechOptions, Window
 from tests.models import ggml
 
 DEMO = SpeechOptions(model="demo", language="en")
@@ -209,6 +209,27 @@ def test_without_a_network_a_damaged_model_is_passed_by_for_a_sound_one(shelf):
 def test_without_a_network_and_without_models_the_error_says_what_to_do(shelf):
     with pytest.raises(ModelUnavailable, match="--from"):
         shelf.pool().prepare(AUTO)
+
+
+def test_there_is_room_for_as_many_beams_and_samples_as_are_asked_for(pool, samples_of):
+    sound = samples_of(demo.clips()[0].path)
+    window = Window(0.0, len(sound) / SAMPLE_RATE_HZ, (Span(0.0, len(sound) / SAMPLE_RATE_HZ),))
+    for asked in ({"beam_size": 20}, {"best_of": 30, "temperatures": (0.4,)}):
+        options = replace(DEMO, **asked)
+        with pool.speech(options) as engine:
+            (heard,) = engine.transcribe([Clip(window, sound, options)])
+        assert heard.segments
+
+
+def test_english_needs_no_other_model_of_the_size_that_is_loaded(shelf):
+    for name in ("base", "base.en"):
+        shelf.put(name)
+    pool = shelf.pool()
+    fast = replace(AUTO, wish="fast")
+    with pool.speech(fast) as detecting:
+        assert detecting.description.model == "base"
+    with pool.speech(replace(fast, language="en")) as hearing:
+        assert hearing is detecting
 
 
 def test_a_named_model_is_never_replaced_by_another(shelf):

@@ -153,6 +153,17 @@ def test_one_files_failure_is_not_the_others():
     assert crowd.texts == {"a": texts("a", 5), "c": texts("c", 3)}
 
 
+def test_an_ear_that_fails_before_it_takes_anything_is_told_to_all():
+    class Deaf(Ear):
+        def hear(self, take):
+            self.gate.wait(PATIENCE_S)
+            raise MemoryError("nothing is left")
+
+    crowd = Crowd(Deaf())
+    crowd.transcribe(a=2, b=1)
+    assert crowd.errors == {"a": "nothing is left", "b": "nothing is left"}
+
+
 def test_after_a_failure_it_hears_again():
     ear = Ear(broken={"a"})
     ear.gate.set()
@@ -214,7 +225,7 @@ def test_an_engine_for_one_at_a_time_serves_others_afterwards():
                 yield clip.options.initial_prompt
                 busy["now"] -= 1
 
-    engine, heard = OneAtATime(Engine()), []
+    engine, heard = OneAtATime(Engine(), lambda: None), []
     threads = [
         Thread(target=lambda name=name: heard.extend(engine.transcribe(clips(name, 50))))
         for name in "ab"

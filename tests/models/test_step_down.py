@@ -186,7 +186,7 @@ with pool.speech(options) as engine:
 def test_under_a_real_limit_on_memory_the_same_is_heard_with_less(tmp_path, clips, undisturbed):
     sound = tmp_path / "sound"
     sound.write_bytes(clips[0].samples.tobytes())
-    room_bytes = 15 * 2**20  # for some windows at once, not for eight
+    room_bytes = 6 * 2**20  # for some windows at once, not for eight
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, tmp_path, sound, str(room_bytes)],
         cwd=ROOT, capture_output=True, check=False, text=True, timeout=200,

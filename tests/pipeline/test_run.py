@@ -408,9 +408,18 @@ class TestTheSameSoundUnderAnotherName:
         outcome = studio.named("copy.wav").run()
         assert cues(outcome.outputs[0]) == ["One.", "Two.", "Three.", "Other."]
 
+    def test_is_heard_from_where_the_others_log_is_damaged(self, studio):
+        studio.run()
+        (log,) = studio.store.home.rglob("heard.jsonl")
+        lines = log.read_bytes().splitlines(keepends=True)
+        log.write_bytes(b"".join(lines[:2]) + b"\xff\xfe\n" + lines[3])
+        outcome = studio.named("copy.wav").run()
+        assert cues(outcome.outputs[0]) == ["One.", "Two.", "Other.", "Other."]
+
     def test_is_heard_when_the_other_folder_is_gone(self, studio):
         studio.run()
         studio.store.clean(everything=True)
+        assert list(studio.store.home.glob("twins/*")) == []
         outcome = studio.named("copy.wav").run()
         assert cues(outcome.outputs[0]) == ["Other."] * 4
 

@@ -97,6 +97,15 @@ def test_a_file_that_ends_early_makes_room_for_the_next():
     assert order == [f"{n}.mp3" for n in range(5)]
 
 
+def test_a_display_that_breaks_is_no_reason_to_wait_for_ever():
+    def broken(_):
+        raise OSError("the terminal is gone")
+
+    lanes = Lanes(lambda request, _: outcome(request), broken)
+    with pytest.raises(OSError, match="terminal is gone"):
+        list(lanes.outcomes(requests(2)))
+
+
 def test_what_work_raises_is_raised_when_the_others_were_put_down():
     heard, put_down = Event(), []
 
