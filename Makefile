@@ -1,5 +1,7 @@
 # make demo         sets everything up, then transcribes the bundled episode
 # make test         sets everything up, then lint, types, import law and tests
+# make up           a Redis and a worker of this machine, for a try of the queue; make down ends them
+# make chaos        kills workers at random, a thousand times, and counts what is lost; CHAOS="--kills 50 --seed 7" …
 # make format       lets ruff format the code
 # make accuracy     word error rate and cue times of the whole program with the demo model
 # make memory       peak memory on a 10-minute and on a 6-hour file
@@ -17,14 +19,44 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 BENCH_BIN := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
-.PHONY: demo test lint format accuracy memory needs loading bench demo-model wheel tools
+# A queue for a try: its files, its port, and what keeps accepted jobs on the disk.
+QUEUE := build/queue
+QUEUE_PORT ?= 6390
+QUEUE_URL := redis://127.0.0.1:$(QUEUE_PORT)/0
+DURABLE := --appendonly yes --appendfsync always --maxmemory-policy noeviction
+
+.PHONY: demo test up down chaos lint format accuracy memory needs loading bench demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
 	$(BIN)/transcribe demo
 
+test chaos: NEEDED := redis-server
 test: tools $(READY) lint
 	$(BIN)/pytest
+
+up: NEEDED := redis-server
+up: tools $(READY)
+	@mkdir -p $(QUEUE)
+	@redis-cli -p $(QUEUE_PORT) ping >/dev/null 2>&1 || redis-server --daemonize yes --bind 127.0.0.1 \
+	  --port $(QUEUE_PORT) --dir $(CURDIR)/$(QUEUE) $(DURABLE) >/dev/null
+	@$(STOP_WORKER); TRANSCRIBE_REDIS_URL=$(QUEUE_URL) nohup $(BIN)/transcribe worker \
+	  >>$(QUEUE)/worker.log 2>&1 & echo $$! >$(QUEUE)/worker.pid
+	@echo "A worker is at work; $(QUEUE)/worker.log tells of it. Now, for example:"
+	@echo "  export TRANSCRIBE_REDIS_URL=$(QUEUE_URL)"
+	@echo "  $(BIN)/transcribe enqueue --model demo models/demo/recordings/episode.mp3"
+	@echo "  $(BIN)/transcribe status --watch"
+
+down:
+	@$(STOP_WORKER)
+	@redis-cli -p $(QUEUE_PORT) shutdown >/dev/null 2>&1 || true
+
+# It hands its jobs back and is waited for.
+STOP_WORKER = pid=$$(cat $(QUEUE)/worker.pid 2>/dev/null) && rm -f $(QUEUE)/worker.pid && \
+  kill $$pid 2>/dev/null && while kill -0 $$pid 2>/dev/null; do sleep 0.2; done || true
+
+chaos: tools $(READY)
+	$(BIN)/python -m tests.faults.chaos $(CHAOS)
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -81,7 +81,6 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
         language = folder.once("language", LanguageGuess, lambda: _ask_language(work, windows))
         targets = naming.targets(job, language.language, store.claim)
         if outcome := _nothing_to_write(work, targets):
-            folder.finish(Done(output_id(job), outcome.outputs))
             return outcome
 
         heard = _transcribe(work, windows, language)
@@ -115,7 +114,10 @@ def _nothing_to_write(work: Work, targets: dict[Format, Path]) -> Outcome | None
     """The outcome when every output is there and must stay as it is."""
     if work.job.output.overwrite or not all(map(_exists, targets.values())):
         return None
-    return _skipped(work, tuple(targets.values()))
+    outputs = tuple(targets.values())
+    # a run may have died between writing them and saying so
+    work.folder.finish(Done(output_id(work.job), outputs))
+    return _skipped(work, outputs)
 
 
 def _exists(path: Path) -> bool:

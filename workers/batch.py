@@ -129,7 +129,7 @@ def work_on(
     if request.problem:
         return _failed(request, request.problem)
     try:
-        job = Job(take(request.path), speech, _placed(output, request))
+        job = Job(take(request.path), speech, placed(output, request))
         return run(job, machinery.store, machinery.engines, machinery.tools, listener)
     except TranscribeError as error:
         return _failed(request, error)
@@ -149,7 +149,7 @@ def _failed(request: Request, error: TranscribeError) -> Outcome:
     )
 
 
-def _placed(output: OutputOptions, request: Request) -> OutputOptions:
+def placed(output: OutputOptions, request: Request) -> OutputOptions:
     """Below an output folder, files found by searching keep their place in the tree."""
     if output.output_dir is None or request.root is None:
         return output

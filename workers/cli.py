@@ -27,7 +27,9 @@ from workers.options import (
     speech_options,
     whisper_spelling,
 )
+from workers.queue_commands import QUEUE_COMMANDS
 from workers.session import EXIT_CODES, Session, WithDefault, guarded
+from workers.worker_command import worker_command
 
 if TYPE_CHECKING:
     from models.pool import PoolOptions
@@ -155,8 +157,8 @@ def _work_through(
     return worst(codes)
 
 
-main.add_command(models_group)
-main.add_command(doctor_command)
+for command in (*QUEUE_COMMANDS, worker_command, models_group, doctor_command):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

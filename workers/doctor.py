@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ANSWER_S = 3.0  # within which a server on one's own network answers
 LEAST_FREE_BYTES = 2**30  # an hour of sound takes 0.1 GB, and a model up to 3
+State = Literal["good", "bad", "note"]
 _STYLES = {"good": "green", "bad": "red", "note": "dim"}
 _MARKS = {"good": "ok", "bad": "BAD", "note": "-"}
 
@@ -38,7 +39,7 @@ class Finding:
     """One thing that was looked at."""
 
     what: str
-    state: Literal["good", "bad", "note"]
+    state: State
     found: str
     remedy: str = ""  # for what is bad
 
@@ -81,7 +82,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield folder("models", settings.weights_dir, "TRANSCRIBE_WEIGHTS")
     yield from asked(settings)
     yield from chosen(machine, settings)
-    yield redis(settings.redis_url)
+    yield from redis(settings.redis_url)
     yield llm(settings.llm)
 
 
@@ -169,23 +170,34 @@ def chosen(machine: Machine, settings: Settings) -> Iterator[Finding]:
             yield Finding(what, "note", f"{choice.reason}; will be downloaded when it is needed")
 
 
-def redis(url: str | None) -> Finding:
-    """Whether the queue's server answers."""
-    if url is None:
-        return Finding("Redis", "note", "not set up (TRANSCRIBE_REDIS_URL); the queue needs it")
-    from redis import Redis
-    from redis.exceptions import RedisError
+def redis(url: str | None) -> Iterator[Finding]:
+    """Whether the queue's server answers, and whether jobs are safe there.
+
+    Where none was named, nobody may want a queue: then nothing is bad.
+    """
+    from workers.app import redis_url
+    from workers.connection import connect, problems, redis_errors
 
     try:
-        with Redis.from_url(
-            url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
-        ) as client:
-            client.ping()
-            version = str(client.info("server")["redis_version"])
-    except (RedisError, ValueError, OSError) as error:
-        remedy = "start redis-server, or set TRANSCRIBE_REDIS_URL to redis://host:6379/0"
-        return Finding("Redis", "bad", f"does not answer: {error}", remedy)
-    return Finding("Redis", "good", f"answers, version {version}")
+        client = connect(redis_url(url))
+        found = problems(client)
+        with redis_errors():
+            version = client.info("server")["redis_version"]
+    except TranscribeError as error:
+        if url is None:
+            yield Finding("Redis", "note", "none here (TRANSCRIBE_REDIS_URL); the queue needs it")
+        else:
+            yield _split("Redis", "bad", str(error).removesuffix("."))
+        return
+    yield Finding("Redis", "good", f"answers, version {version}")
+    for problem in found:
+        yield _split("Redis", "bad" if url else "note", problem)
+
+
+def _split(what: str, state: State, text: str) -> Finding:
+    """What is wrong, and behind the last colon what to do."""
+    found, _, remedy = text.rpartition(": ")
+    return Finding(what, state, found, remedy)
 
 
 def llm(where: str | None) -> Finding:

@@ -127,6 +127,18 @@ class TestDoneBefore:
         assert "talk.en.srt exists: --overwrite makes it again." in outcome.reason
         assert studio.ear.stages == []
 
+    def test_a_run_that_died_before_it_said_that_it_was_done_leaves_nothing(self, studio):
+        english = SpeechOptions(language="en")
+        (path,) = studio.run(english).outputs
+        (done,) = studio.store.home.rglob("done.json")
+        done.unlink()
+        sound = done.with_name("audio.wav")
+        sound.write_bytes(b"as large as the recording")
+        assert studio.run(english).state == "skipped"
+        assert done.exists()
+        assert not sound.exists()
+        assert path.exists()
+
     def test_overwrite_does_it_all_again(self, studio):
         studio.run()
         studio.engine = ScriptedEngine(("New.",))

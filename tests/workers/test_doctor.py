@@ -118,12 +118,20 @@ def test_a_machine_on_which_nothing_fits_is_bad(settings):
     assert "0.1 GiB are free" in findings[0].found
 
 
-def test_redis_is_a_note_when_it_is_not_set_up_and_bad_when_it_does_not_answer(nobody_listens):
-    assert doctor.redis(None).state == "note"
-    finding = doctor.redis(f"redis://127.0.0.1:{nobody_listens}/0")
+def test_redis_is_bad_when_it_was_named_and_does_not_answer(nobody_listens):
+    (finding,) = doctor.redis(f"redis://127.0.0.1:{nobody_listens}/0")
     assert (finding.state, finding.what) == ("bad", "Redis")
-    assert "redis-server" in finding.remedy
-    assert doctor.redis("nonsense://x").state == "bad"
+    assert finding.remedy == "start Redis, or correct TRANSCRIBE_REDIS_URL"
+    (finding,) = doctor.redis("nonsense://x")
+    assert (finding.state, finding.remedy[:4]) == ("bad", "give")
+
+
+def test_a_redis_that_may_lose_jobs_is_bad_and_each_reason_has_its_remedy(redis_server):
+    answers, *problems = doctor.redis(redis_server.url)
+    assert answers.state == "good"
+    assert "version" in answers.found
+    (in_memory,) = (one for one in problems if "memory only" in one.found)
+    assert (in_memory.state, in_memory.remedy[:20]) == ("bad", "set appendonly yes (")
 
 
 def test_an_llm_may_be_a_server_or_a_file(llm_server, nobody_listens, tmp_path):

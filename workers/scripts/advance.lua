@@ -1,0 +1,12 @@
+-- Ends a claim: the job is ready for its next stage, with new attempts.
+-- id, fence, length in ms or ''
+local id, fence, length_ms = ARGV[4], ARGV[5], ARGV[6]
+local rest = string.match(get(id, 'stages') or '', ',(.*)')
+local closes, answer = close(id, fence, 'advance')
+if not closes then return answer end
+if length_ms ~= '' then set(id, 'length_ms', length_ms) end
+note(id, get(id, 'stage') .. ' done')
+set(id, 'stages', rest, 'stage', string.match(rest, '^[^,]+'), 'attempts', 0)
+redis.call('HDEL', key('job', id), 'at', 'done_s', 'total_s', 'reason', 'error')
+make_ready(id)
+return 1

@@ -1,0 +1,2 @@
+-- Expired leases and due delays; gives how many jobs became ready.
+return wake()

@@ -1,0 +1,222 @@
+"""What a woken process does: the best job of its stage, then the next, until none is ready.
+
+Goes in: a place to work. Comes out: jobs that are further, done, or back in the ledger with a
+reason. Does not know: messages, who woke it, other processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Event
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from pipeline.errors import (
+    BadCheckpoint,
+    Busy,
+    InputError,
+    MachineError,
+    QueueUnavailable,
+    TranscribeError,
+)
+from pipeline.run import prepare, run
+from pipeline.source import display
+from workers.beat import Beat, BeatOptions, Stopped
+from workers.log import job_log, process_log
+from workers.remote import address_of, brought, let_go
+from workers.web import WebOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.ffmpeg import Tools
+    from pipeline.protocols import Engines
+    from pipeline.store import Store
+    from workers.app import Bell
+    from workers.ledger import Ledger
+    from workers.ledger_records import Claim, QueueStage, Verdict
+    from workers.log import Log
+
+T = TypeVar("T")
+Remedy = Literal["later", "again", "never"]
+NewEngines = Callable[[Callable[[str], None], Callable[[], None]], "Engines"]  # note, heed
+
+REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (  # the first that fits; order matters
+    (Busy, "later"),  # nothing failed: another process is at the same file
+    (InputError, "never"),  # the file stays what it is
+    (BadCheckpoint, "never"),  # and so does a model that somebody named
+    (MachineError, "again"),  # disks get free, drivers come back, another machine may have more
+    (Exception, "again"),  # our bug; what depends on chance may pass
+)
+
+WHY_PUT_DOWN: dict[Verdict, str] = {
+    "give way": "gave way to a job that has waited longer",
+    "stop": "the worker was stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """How long jobs are held, and when they are tried again."""
+
+    beat: BeatOptions = field(default_factory=BeatOptions)
+    waits_s: tuple[float, ...] = (30.0, 120.0, 600.0)  # after the first failure, the second, …
+    busy_s: float = 10.0  # until a job is looked at again that another process is at
+    web: WebOptions = field(default_factory=WebOptions)
+    unreachable_s: float = 1.0  # between two tries to tell the ledger how a job ended
+
+
+class Workplace:
+    """What one process works with. Nothing is opened or loaded before it is used.
+
+    `new_engines` is given who writes down notes, and what is to be called while an engine waits.
+    """
+
+    def __init__(
+        self,
+        stage: QueueStage,
+        owner: str,
+        ledger: Ledger,
+        bell: Bell,
+        store: Store,
+        tools: Tools,
+        new_engines: NewEngines,
+        options: WorkOptions,
+    ) -> None:
+        self.stage = stage
+        self.owner = owner
+        self.ledger = ledger
+        self.bell = bell
+        self.store = store
+        self.tools = tools
+        self.options = options
+        self._new_engines = new_engines
+        self._beat: Beat | None = None
+
+    @cached_property
+    def engines(self) -> Engines:
+        """Kept for all jobs of this process."""
+        return self._new_engines(process_log().info, self._heed)
+
+    @contextmanager
+    def minding(self, claim: Claim, log: Log) -> Iterator[Beat]:
+        """Keep the claim for as long as the `with` lasts."""
+        with Beat(self.ledger, claim, self.options.beat, log) as beat:
+            self._beat = beat
+            try:
+                yield beat
+            finally:
+                self._beat = None
+
+    def _heed(self) -> None:
+        if self._beat is not None:
+            self._beat.check()
+
+    def ring(self, stage: QueueStage) -> None:
+        """Wake another process; where that fails, a reaper will."""
+        with suppress(QueueUnavailable):
+            self.bell.ring(stage)
+
+    def tell(self, change: Callable[[], T]) -> T:
+        """Change the ledger, as soon as it can be reached."""
+        while True:
+            try:
+                return change()
+            except QueueUnavailable as error:
+                process_log().warning("%s It is tried again.", error)
+                Event().wait(self.options.unreachable_s)
+
+
+def drain(place: Workplace) -> None:
+    """Work on the best jobs of the stage until none is ready, or the worker is to stop."""
+    while claim := _next(place):
+        place.ring(place.stage)  # another process may be idle, and another job ready
+        work_on(claim, place)
+
+
+def _next(place: Workplace) -> Claim | None:
+    try:
+        return place.ledger.claim(place.stage, place.owner, place.options.beat.lease_s)
+    except QueueUnavailable as error:
+        process_log().warning("%s", error)
+        return None
+
+
+def work_on(claim: Claim, place: Workplace) -> None:
+    """One attempt at a job, however it ends."""
+    log = job_log(claim)
+    log.info("%s begins: %s", claim.stage, display(claim.job.source.path))
+    with place.minding(claim, log) as beat:
+        try:
+            STEPS[claim.stage](claim, place, beat, log)
+        except Stopped as stopped:
+            _put_down(claim, place, stopped.verdict, log)
+        except Exception as error:  # noqa: BLE001  - one bad file must not stop the others
+            _fail(claim, place, error, log)
+
+
+def _convert(claim: Claim, place: Workplace, beat: Beat, log: Log) -> None:
+    with brought(claim.job, place.store.home, place.options.web, beat.check) as job:
+        length_s = prepare(job, place.store, place.engines, place.tools, beat)
+    if place.tell(lambda: place.ledger.advance(claim, length_s or None)):
+        log.info("converted: %.0f s of sound", length_s)
+        place.ring("speech")
+    else:
+        log.warning("%s", LOST)
+
+
+def _speech(claim: Claim, place: Workplace, beat: Beat, log: Log) -> None:
+    with brought(claim.job, place.store.home, place.options.web, beat.check) as job:
+        outcome = run(job, place.store, place.engines, place.tools, beat)
+    if place.tell(lambda: place.ledger.finish(claim, outcome)):
+        log.info("%s: %s", outcome.state, ", ".join(map(display, outcome.outputs)))
+    else:
+        log.warning("%s", LOST)
+    if url := address_of(claim.job.source):
+        let_go(url, place.store.home)
+
+
+STEPS: dict[QueueStage, Callable[[Claim, Workplace, Beat, Log], None]] = {
+    "convert": _convert,
+    "speech": _speech,
+}
+LOST = "the job is another process's by now: what this one knows is not told"
+
+
+def _put_down(claim: Claim, place: Workplace, verdict: Verdict, log: Log) -> None:
+    """Give the job back, if it still is this process's to give."""
+    reason = WHY_PUT_DOWN.get(verdict)
+    if reason is None:
+        log.info("put down: the job is %s", verdict)
+        return
+    place.tell(lambda: place.ledger.give_back(claim, reason))
+    log.info("put down: %s", reason)
+    place.ring(claim.stage)
+
+
+def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
+    """Tell why, and whether another attempt may do better."""
+    remedy = remedy_for(error)
+    if remedy == "later":
+        place.tell(lambda: place.ledger.give_back(claim, str(error), place.options.busy_s))
+        log.info("put down: %s", error)
+        return
+    reason = str(error)
+    if not isinstance(error, TranscribeError):
+        log.error("internal error, please report it", exc_info=error)
+        reason = f"{display(claim.job.source.path)}: internal error, please report it ({error!r})."
+    wait_s = wait_before_next(claim.attempt, place.options) if remedy == "again" else None
+    place.tell(lambda: place.ledger.fail(claim, reason, type(error).__name__, wait_s))
+    log.warning("failed: %s", reason)
+
+
+def remedy_for(error: Exception) -> Remedy:
+    """What the table says."""
+    return next(remedy for kind, remedy in REMEDIES if isinstance(error, kind))
+
+
+def wait_before_next(attempt: int, options: WorkOptions) -> float:
+    """Seconds until the next attempt after this one, which is counted from 1."""
+    return options.waits_s[min(attempt, len(options.waits_s)) - 1]
