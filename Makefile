@@ -1,6 +1,7 @@
 # make demo         sets everything up, then transcribes the bundled episode
 # make test         sets everything up, then lint, types, import law and tests
 # make up           a Redis and a worker of this machine, for a try of the queue; make down ends them
+# make faults       every fault that workers and Redis are put through; make test leaves some out
 # make chaos        kills workers at random, a thousand times, and counts what is lost; CHAOS="--kills 50 --seed 7" …
 # make format       lets ruff format the code
 # make accuracy     word error rate and cue times of the whole program with the demo model
@@ -25,13 +26,13 @@ QUEUE_PORT ?= 6390
 QUEUE_URL := redis://127.0.0.1:$(QUEUE_PORT)/0
 DURABLE := --appendonly yes --appendfsync always --maxmemory-policy noeviction
 
-.PHONY: demo test up down chaos lint format accuracy memory needs loading bench demo-model wheel tools
+.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
 	$(BIN)/transcribe demo
 
-test chaos: NEEDED := redis-server
+test faults chaos: NEEDED := redis-server
 test: tools $(READY) lint
 	$(BIN)/pytest
 
@@ -54,6 +55,9 @@ down:
 # It hands its jobs back and is waited for.
 STOP_WORKER = pid=$$(cat $(QUEUE)/worker.pid 2>/dev/null) && rm -f $(QUEUE)/worker.pid && \
   kill $$pid 2>/dev/null && while kill -0 $$pid 2>/dev/null; do sleep 0.2; done || true
+
+faults: tools $(READY)
+	$(BIN)/pytest tests/faults -m "slow or not slow"
 
 chaos: tools $(READY)
 	$(BIN)/python -m tests.faults.chaos $(CHAOS)

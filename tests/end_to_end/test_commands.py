@@ -31,7 +31,7 @@ def test_a_folder_keeps_its_tree_in_the_output_folder_and_clean_removes_what_is_
         *(f"out/a.en.{kind}" for kind in kinds),
         *(f"out/one/a.en.{kind}" for kind in kinds),
     ]
-    assert "model: demo, float32" in (program.folder / "out" / "a.en.vtt").read_text()
+    assert "model: demo, " in (program.folder / "out" / "a.en.vtt").read_text()
 
     assert program.run("clean").code == 0
     assert list(program.home.glob("jobs/*")) == []

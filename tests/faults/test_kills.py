@@ -7,6 +7,8 @@ import pytest
 from tests.faults.scripted_crew import POINTS
 from tests.faults.yard import children_of, kill
 
+SLOW = pytest.mark.slow
+
 
 def worker_of(yard, one):
     """The process that claimed the job."""
@@ -33,8 +35,15 @@ def kill_everything(yard, fleet, one):
     yard.start()
 
 
-@pytest.mark.parametrize("strike", [kill_worker, kill_crew, kill_fleet, kill_everything])
-@pytest.mark.parametrize("stage", ["convert", "transcribe"])
+STRIKES = (kill_worker, kill_crew, kill_fleet, kill_everything)
+CASES = [
+    *(("transcribe", strike) for strike in STRIKES),
+    ("convert", kill_crew),
+    *(pytest.param("convert", strike, marks=SLOW) for strike in STRIKES if strike != kill_crew),
+]
+
+
+@pytest.mark.parametrize(("stage", "strike"), CASES)
 def test_a_job_whose_worker_is_killed_is_done_by_another(yard, stage, strike):
     one = yard.ask("long.wav", 200, "pace=0.5", priority="high")
     yard.ask("other.wav", 30)
@@ -49,7 +58,10 @@ def test_a_job_whose_worker_is_killed_is_done_by_another(yard, stage, strike):
         assert "continued at" in yard.log()
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [*POINTS[::2], *(pytest.param(point, marks=SLOW) for point in POINTS[1::2])],
+)
 def test_a_worker_that_dies_while_it_tells_or_publishes_does_no_harm(yard, point):
     yard.ask("one.wav", 30)
     (yard.home / f"die-{point}").touch()

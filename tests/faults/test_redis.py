@@ -32,6 +32,7 @@ def test_wiping_what_celery_keeps_loses_nothing(yard):
     yard.check()
 
 
+@pytest.mark.slow
 def test_messages_that_come_twice_and_for_nothing_are_harmless(yard):
     jobs = [yard.ask(f"{number}.wav", 40 + number, "pace=0.1") for number in range(5)]
     app = new_app(yard.redis.url)
@@ -74,6 +75,7 @@ def test_a_redis_that_takes_nothing_for_a_while_is_waited_for(yard, setting, bad
     yard.check()
 
 
+@pytest.mark.slow
 def test_a_redis_that_is_slower_than_the_lease_doubles_nothing(yard):
     one = yard.ask("one.wav", 200, "pace=0.2")
     yard.start(processes=2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.faults.oracle import processes_of
 from tests.faults.yard import kill, until
 
@@ -43,6 +45,7 @@ def test_a_stop_while_converting_leaves_no_ffmpeg(yard):
     yard.check()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_grace(yard):
     one = yard.ask("one.wav", 2000, "pace=0.3")
     fleet = yard.start(grace_s=100.0)
@@ -86,6 +89,7 @@ def test_a_frozen_worker_loses_its_job_to_another_machine_and_writes_nothing_whe
     assert yard.ledger.record(one.id).attempts == 2
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_that_wakes_up_on_the_same_machine_shares_the_job_with_nobody(yard):
     one = yard.ask("one.wav", 200, "pace=0.2")
     fleet = yard.start()
