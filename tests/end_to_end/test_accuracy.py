@@ -20,7 +20,7 @@ def test_the_bundled_recordings_are_heard_and_timed_well():
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_int8_hears_as_well():
-    episode, clips = measure("int8")
+def test_float32_hears_as_well():
+    episode, clips = measure("float32")
     assert episode.word_error_rate < 0.03
     assert clips.word_error_rate < 0.03

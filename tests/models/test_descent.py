@@ -24,7 +24,7 @@ MACHINE = Machine(
 
 
 def tiny_whisper():
-    return Whisper(ModelDimensions(80, 1500, 64, 1, 1, 51865, 16, 64, 1, 1))
+    return Whisper(ModelDimensions(80, 16, 64, 1, 1, 128, 16, 64, 1, 1))
 
 
 class Builder:
