@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pipeline.types import Segment
 
@@ -55,18 +55,18 @@ class Atom:
     width: int
 
 
-def atoms_of(segments: tuple[Segment, ...], duration_s: float, limit: int) -> list[Atom]:
+def atoms_of(segments: Iterable[Segment], duration_s: float, limit: int) -> Iterator[Atom]:
     """Atoms of at most `limit` columns (>= 2), in order; starts never run backwards.
 
     All times lie within 0 … duration_s. A word wider than the limit becomes several atoms.
     """
-    atoms: list[Atom] = []
+    floor_s = 0.0
     for segment in segments:
-        floor_s = atoms[-1].start_s if atoms else 0.0
         parts, pattern = _parts(segment)
         pieces = _pieces(_plausible(parts, floor_s, duration_s), pattern)
-        atoms += _cut(_glue(pieces), limit)
-    return atoms
+        for atom in _cut(_glue(pieces), limit):
+            floor_s = atom.start_s
+            yield atom
 
 
 def width(text: str) -> int:

@@ -6,25 +6,26 @@ Does not know: files, formats, how the words were heard.
 
 The limits hold always: lines, columns (`pipeline.atoms` counts them), order. Within them, every way
 to cut the text into cues and lines has a cost, and the cheapest of all is taken (dynamic
-programming, as TeX breaks paragraphs: Knuth and Plass, 1981). Then each cue is timed.
+programming, as TeX breaks paragraphs: Knuth and Plass, 1981). Then `pipeline.timing` times them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from pipeline.atoms import Atom, atoms_of
 from pipeline.breaking import COSTS, GRAMMARS, NO_GRAMMAR, Grammar, break_cost, ends_sentence
-from pipeline.types import Cue
+from pipeline.timing import Draft, timed
 
 if TYPE_CHECKING:
-    from pipeline.types import LayoutOptions, Segment
+    from collections.abc import Iterable, Iterator
 
-# Netflix, timing guidelines: gaps of 3 to 11 frames flicker, so they are closed to the minimum.
-CHAIN_S = 0.5
+    from pipeline.types import Cue, LayoutOptions, Segment
+
+STRETCH = 1000  # atoms looked at together: a few minutes of speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,47 @@ Lines = tuple[tuple[int, int], ...]  # a cue's lines: first atom, and the one af
 
 
 def layout(
-    segments: tuple[Segment, ...], duration_s: float, options: LayoutOptions, language: str
+    segments: Iterable[Segment],
+    duration_s: float,
+    options: LayoutOptions,
+    language: str,
+    stretch: int = STRETCH,
 ) -> tuple[Cue, ...]:
     """Lay out what was said as cues, in order, on the media's clock to the millisecond.
 
     Only line breaks are added, and white space is normalised; a word is split only if it is wider
     than a line, or written in a script without spaces. Duration must have a millisecond for every
     cue. `language` is an ISO 639-1 code; one without a table is broken by punctuation and pauses.
+    How many atoms a stretch has changes the memory that is needed, never the result.
     """
     atoms = atoms_of(segments, duration_s, options.max_line_chars)
-    if not atoms:
-        return ()
-    page = _measure(atoms, duration_s, GRAMMARS.get(language, NO_GRAMMAR))
-    cues = _choose(page, options)
-    times = _times(page, cues, duration_s, options)
-    return tuple(
-        Cue(start_ms / 1000, end_ms / 1000, tuple(_text(atoms[i:j]) for i, j in lines))
-        for (start_ms, end_ms), lines in zip(times, cues, strict=True)
-    )
+    drafts = _cut(atoms, duration_s, options, GRAMMARS.get(language, NO_GRAMMAR), stretch)
+    return timed(tuple(drafts), duration_s, options)
+
+
+def _cut(
+    atoms: Iterator[Atom],
+    duration_s: float,
+    options: LayoutOptions,
+    grammar: Grammar,
+    stretch: int,
+) -> Iterator[Draft]:
+    """Cut the text into the cheapest cues, holding no more of it than is still open."""
+    before: Atom | None = None
+    held: list[Atom] = []
+    is_last = False
+    while not is_last:
+        coming = list(islice(atoms, stretch))
+        is_last = len(coming) < stretch
+        held += coming
+        page = _measure(before, held, duration_s, grammar)
+        choices = _choose(page, options)
+        settled = len(held) if is_last else _settled(page, choices, options)
+        for lines in _path(choices, settled):
+            yield _draft(page, held, lines)
+        if settled:
+            before = held[settled - 1]
+        held = held[settled:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +110,13 @@ class _Page:
     held: list[float]  # what it costs to break at none of the boundaries 1 … k
 
 
-def _measure(atoms: list[Atom], duration_s: float, grammar: Grammar) -> _Page:
-    breaks, held = [0.0], [0.0]
-    for before, after in pairwise(atoms):
-        pause_s = max(0.0, after.start_s - before.end_s)
-        cost = break_cost(before.text, after.text, grammar) / (1 + pause_s / BREATH_S)
-        breaks.append(cost * (WEIGHTS.segment_break if after.opens_segment else 1.0))
-        shared = WEIGHTS.pause * (pause_s / PAUSE_S) ** 2
-        if ends_sentence(before.text, after.text, grammar):
-            shared += WEIGHTS.shared
-        shared += WEIGHTS.shared_segments if after.opens_segment else 0.0
-        held.append(held[-1] + shared)
+def _measure(before: Atom | None, atoms: list[Atom], duration_s: float, grammar: Grammar) -> _Page:
+    """The page of these atoms, which follow another one, or begin the text."""
+    breaks = [_break_cost(before, atoms[0], grammar) if before and atoms else 0.0]
+    held = [0.0]
+    for left, right in pairwise(atoms):
+        breaks.append(_break_cost(left, right, grammar))
+        held.append(held[-1] + _shared_cost(left, right, grammar))
     spaces = [int(atom.spaced) for atom in atoms]
     return _Page(
         [*(atom.start_s for atom in atoms), duration_s],
@@ -108,10 +128,26 @@ def _measure(atoms: list[Atom], duration_s: float, grammar: Grammar) -> _Page:
     )
 
 
+def _break_cost(left: Atom, right: Atom, grammar: Grammar) -> float:
+    cost = break_cost(left.text, right.text, grammar) / (1 + _pause_s(left, right) / BREATH_S)
+    return cost * (WEIGHTS.segment_break if right.opens_segment else 1.0)
+
+
+def _shared_cost(left: Atom, right: Atom, grammar: Grammar) -> float:
+    """What it costs that a cue holds both."""
+    cost = WEIGHTS.pause * (_pause_s(left, right) / PAUSE_S) ** 2
+    cost += WEIGHTS.shared if ends_sentence(left.text, right.text, grammar) else 0.0
+    return cost + (WEIGHTS.shared_segments if right.opens_segment else 0.0)
+
+
+def _pause_s(left: Atom, right: Atom) -> float:
+    return max(0.0, right.start_s - left.end_s)
+
+
 def _choose(page: _Page, options: LayoutOptions) -> list[Lines]:
-    """The cheapest way to cut the page into cues and lines."""
+    """For each boundary, the last cue of the cheapest layout of all before it."""
     count = len(page.ends_s)
-    capacity = options.max_lines * (options.max_line_chars + 1)
+    capacity = _capacity(options)
     costs = [0.0] + [inf] * count  # of the best layout of the atoms before boundary k
     choices: list[Lines] = [()] * (count + 1)  # its last cue
     for j in range(1, count + 1):
@@ -130,11 +166,37 @@ def _choose(page: _Page, options: LayoutOptions) -> list[Lines]:
             folded, lines = _fold(page, i, j, options)
             if cost + folded < costs[j]:
                 costs[j], choices[j] = cost + folded, lines
+    return choices
+
+
+def _capacity(options: LayoutOptions) -> int:
+    return options.max_lines * (options.max_line_chars + 1)
+
+
+def _settled(page: _Page, choices: list[Lines], options: LayoutOptions) -> int:
+    """The last boundary at which every layout has a cue's end, whatever text follows the page."""
+    count = len(page.ends_s)
+    fewest = page.columns[count] - _capacity(options)  # before a cue that holds what follows too
+    reached = {k for k in range(count) if page.columns[k] >= fewest} | {count - 1}
+    while len(reached) > 1:
+        last = max(reached)
+        reached = (reached - {last}) | {choices[last][0][0]}
+    return reached.pop()
+
+
+def _path(choices: list[Lines], end: int) -> list[Lines]:
+    """The cues of the cheapest layout of all before a boundary."""
     cues: list[Lines] = []
-    while count:
-        cues.append(choices[count])
-        count = choices[count][0][0]
+    while end:
+        cues.append(choices[end])
+        end = choices[end][0][0]
     return cues[::-1]
+
+
+def _draft(page: _Page, atoms: list[Atom], lines: Lines) -> Draft:
+    (i, _), (_, j) = lines[0], lines[-1]
+    texts = tuple(_text(atoms[begin:end]) for begin, end in lines)
+    return Draft(page.starts_s[i], max(page.ends_s[i:j]), page.columns[j] - page.columns[i], texts)
 
 
 def _time_cost(page: _Page, i: int, j: int, options: LayoutOptions) -> float:
@@ -197,44 +259,3 @@ def _line_cost(columns: int, words: int, below: int, limit: int) -> float:
 def _text(atoms: list[Atom]) -> str:
     spaced = (" " + atom.text if atom.spaced else atom.text for atom in atoms)
     return "".join(spaced).removeprefix(" ")
-
-
-def _times(
-    page: _Page, cues: list[Lines], duration_s: float, options: LayoutOptions
-) -> list[tuple[int, int]]:
-    """First and last millisecond of each cue: rounded here, once, so that order survives."""
-    media_end_ms = int(duration_s * 1000)
-    media_end_ms = max(len(cues), media_end_ms - (media_end_ms / 1000 > duration_s))
-    starts_ms: list[int] = []
-    for k, lines in enumerate(cues):
-        earliest_ms = starts_ms[-1] + 1 if starts_ms else 0
-        latest_ms = media_end_ms - (len(cues) - k)  # leaves a millisecond for each that follows
-        start_ms = round(page.starts_s[lines[0][0]] * 1000)
-        starts_ms.append(min(max(start_ms, earliest_ms), latest_ms))
-    gap_ms = round(options.min_gap_s * 1000)
-    times = []
-    for start_ms, following_ms, lines in zip(
-        starts_ms, [*starts_ms[1:], media_end_ms + gap_ms], cues, strict=True
-    ):
-        (i, _), (_, j) = lines[0], lines[-1]
-        spoken_ms = round(max(page.ends_s[i:j]) * 1000)
-        columns = page.columns[j] - page.columns[i]
-        end_ms = _end(start_ms, spoken_ms, columns, following_ms, options)
-        times.append((start_ms, min(end_ms, media_end_ms)))
-    return times
-
-
-def _end(
-    start_ms: int, spoken_ms: int, columns: int, following_ms: int, options: LayoutOptions
-) -> int:
-    """When a cue goes: when it is said and can be read, if the next one leaves time for that."""
-    shortest_ms = round(options.min_duration_s * 1000)
-    reading_ms = round(columns / options.max_chars_per_s * 1000)
-    end_ms = max(spoken_ms, start_ms + shortest_ms, start_ms + reading_ms)
-    last_ms = following_ms - round(options.min_gap_s * 1000)
-    if last_ms - end_ms < CHAIN_S * 1000:
-        end_ms = last_ms
-    if end_ms - start_ms < shortest_ms:  # the gap gives way first
-        end_ms = min(start_ms + shortest_ms, following_ms)
-    end_ms = min(end_ms, start_ms + int(options.max_duration_s * 1000))
-    return max(start_ms + 1, end_ms)

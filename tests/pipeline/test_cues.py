@@ -410,3 +410,10 @@ def test_an_hour_of_speech_is_laid_out_in_seconds():
     assert time.process_time() - began_s < 5  # measured: 0.2 s
     assert heard[-1].end_s > 3600
     assert len(re.findall(r"people", " ".join(line for cue in cues for line in cue.lines))) == 650
+
+
+@settings(max_examples=60, deadline=None)
+@given(segments(), DURATIONS_S, LANGUAGES, st.integers(1, 12))
+def test_laid_out_in_stretches_or_at_once_it_is_the_same(said, duration_s, language, stretch):
+    at_once = layout(said, duration_s, NETFLIX, language, stretch=10**6)
+    assert layout(said, duration_s, NETFLIX, language, stretch=stretch) == at_once
