@@ -16,6 +16,7 @@ TranscribeError
 │   ├── ModelUnavailable      no weights at hand and none to be had
 │   ├── BadCheckpoint         weights that are broken, hostile or not Whisper's
 │   ├── OutOfMemory           does not fit
+│   ├── Undelivered           a server does not answer, or breaks off
 │   └── QueueUnavailable      the queue's Redis does not answer, or refuses
 └── Busy                    another process is at it                 exit code 4
 
@@ -94,6 +95,10 @@ class BadCheckpoint(MachineError):
 
 class OutOfMemory(MachineError):
     """A model or a batch does not fit."""
+
+
+class Undelivered(MachineError):
+    """A server does not answer, or breaks off; it may do better later."""
 
 
 class QueueUnavailable(MachineError):

@@ -47,7 +47,8 @@ class Prepared:
 
 
 def prepared(work: Work) -> Prepared:
-    """Probe, convert, find speech."""
+    """Probe, convert, find speech. What changed since it was taken is refused at once."""
+    ensure_unchanged(work.job.source)
     media = work.folder.once("media", MediaInfo, lambda: _probe(work))
     known = work.folder.read("audio", Audio)
     audio = known if known and _is_enough(work, known) else _convert(work, media)

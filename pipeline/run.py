@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pipeline import naming
 from pipeline.audio import open_audio
 from pipeline.cues import layout
+from pipeline.errors import StorageFailed
 from pipeline.files import ensure_writable, write_whole
 from pipeline.language import windows_to_ask
 from pipeline.prepare import Work, prepared
@@ -83,9 +84,9 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
         if outcome := _nothing_to_write(work, targets):
             return outcome
 
-        heard = _transcribe(work, windows, language)
+        _transcribe(work, windows, language)
         folder.lend(twin)
-        transcript = _transcript(work, audio, language, heard)
+        transcript = _transcript(work, audio, language, _heard(work, windows))
         ensure_unchanged(job.source)
         written = _write(work, transcript, targets)
         folder.finish(Done(output_id(job), tuple(targets.values())))
@@ -154,30 +155,39 @@ def _ask_language(work: Work, windows: tuple[Window, ...]) -> LanguageGuess:
     return guess
 
 
-def _transcribe(
-    work: Work, windows: tuple[Window, ...], language: LanguageGuess
-) -> tuple[Heard, ...]:
-    """What is said in each window; what earlier runs heard is not heard again."""
-    heard = list(work.folder.heard(windows))
-    waiting = windows[len(heard) :]
+def _transcribe(work: Work, windows: tuple[Window, ...], language: LanguageGuess) -> None:
+    """Hear each window, into the folder: a day of speech needs no more memory than an hour.
+
+    What earlier runs heard is not heard again.
+    """
+    waiting = windows[len(work.folder.heard(windows)) :]
     if not waiting:
-        return tuple(heard)
+        return
     options = replace(work.job.speech, language=language.language)
     with work.engines.speech(options) as engine, work.folder.hear() as append:
-        _begin_to_hear(work, heard, windows)
+        _begin_to_hear(work, windows, waiting)
         for result in engine.transcribe(_clips(work, waiting, options)):
             _remember(work, engine.description)
             append(result)
-            heard.append(result)
             work.listener.progress(result.window.end_s)
-    return tuple(heard)
 
 
-def _begin_to_hear(work: Work, heard: list[Heard], windows: tuple[Window, ...]) -> None:
+def _begin_to_hear(work: Work, windows: tuple[Window, ...], waiting: tuple[Window, ...]) -> None:
     work.listener.stage("transcribe", windows[-1].end_s)
-    if heard:
-        work.listener.note(f"continued at {heard[-1].window.end_s:.0f} s")
-        work.listener.progress(heard[-1].window.end_s)
+    if len(waiting) < len(windows):
+        known_s = windows[-len(waiting) - 1].end_s
+        work.listener.note(f"continued at {known_s:.0f} s")
+        work.listener.progress(known_s)
+
+
+def _heard(work: Work, windows: tuple[Window, ...]) -> tuple[Heard, ...]:
+    """What was heard of all windows. Raises StorageFailed when it is not in the folder any more."""
+    heard = work.folder.heard(windows)
+    if len(heard) < len(windows):
+        raise StorageFailed(
+            f"{display(work.folder.path)} was changed by somebody else: run this file again."
+        )
+    return heard
 
 
 def _remember(work: Work, engine: EngineDescription) -> None:

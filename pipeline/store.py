@@ -110,31 +110,32 @@ class Folder:
         The log is cut off where it does not go on like that, as after a line that a crash tore.
         """
         log = self.path / "heard.jsonl"
-        content = log.read_bytes() if log.exists() else b""
+        if not log.exists():
+            return ()
         heard: list[Heard] = []
         whole_bytes = 0
-        for line, window in zip(content.splitlines(keepends=True), windows, strict=False):
-            result = _heard_in(line)
-            if result is None or result.window != window:
-                break
-            heard.append(result)
-            whole_bytes += len(line)
-        if whole_bytes < len(content):
-            with storage_errors(log):
-                os.truncate(log, whole_bytes)
+        with storage_errors(log), log.open("r+b") as lines:
+            for window, line in zip(windows, lines, strict=False):
+                result = _heard_in(line)
+                if result is None or result.window != window:
+                    break
+                heard.append(result)
+                whole_bytes += len(line)
+            lines.truncate(whole_bytes)
         return tuple(heard)
 
     @contextmanager
     def hear(self) -> Iterator[Callable[[Heard], None]]:
         """Lend a function that appends one result, on the disk when it returns."""
         with storage_errors(self.path):
-            log = (self.path / "heard.jsonl").open("ab")
+            log = (self.path / "heard.jsonl").open("ab", buffering=0)  # closing it cannot fail
         with log:
 
             def append(heard: Heard) -> None:
+                line = codec.dumps(heard).encode() + b"\n"
                 with storage_errors(self.path):
-                    log.write(codec.dumps(heard).encode() + b"\n")
-                    log.flush()
+                    while line:
+                        line = line[log.write(line) :]
                     os.fsync(log.fileno())
 
             yield append
