@@ -9,6 +9,7 @@
 # make needs        computed against measured memory of every size and quantisation
 # make loading      time and memory of loading a model, against openai-whisper
 # make bench        the transcribe stage against other engines; BENCH="--sizes tiny --rounds 5" …
+# make bench-queue  what the queue costs a job, and how it is with 100,000 of them; QUEUE_BENCH="--rounds 1" …
 # make demo-model   trains the demo model again (two hours on two cores)
 # make wheel        builds a wheel into dist/
 
@@ -26,7 +27,7 @@ QUEUE_PORT ?= 6390
 QUEUE_URL := redis://127.0.0.1:$(QUEUE_PORT)/0
 DURABLE := --appendonly yes --appendfsync always --maxmemory-policy noeviction
 
-.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench demo-model wheel tools
+.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench bench-queue demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
@@ -57,7 +58,7 @@ STOP_WORKER = pid=$$(cat $(QUEUE)/worker.pid 2>/dev/null) && rm -f $(QUEUE)/work
   kill $$pid 2>/dev/null && while kill -0 $$pid 2>/dev/null; do sleep 0.2; done || true
 
 faults: tools $(READY)
-	$(BIN)/pytest tests/faults -m "slow or not slow"
+	$(BIN)/pytest tests/faults tests/workers/test_hung.py -m "slow or not slow"
 
 chaos: tools $(READY)
 	$(BIN)/python -m tests.faults.chaos $(CHAOS)
@@ -87,6 +88,10 @@ loading: $(READY)
 bench: NEEDED := g++
 bench: tools $(BENCH_READY)
 	$(BENCH_BIN)/python -m tests.benchmarks.peers $(BENCH)
+
+bench-queue: NEEDED := redis-server
+bench-queue: tools $(READY)
+	$(BIN)/python -m tests.benchmarks.queue $(QUEUE_BENCH)
 
 # The voices come from Debian's packages; models/demo/README.md tells more.
 demo-model: NEEDED := espeak-ng flite festival

@@ -25,6 +25,7 @@ BYTES_PER_S = SAMPLE_RATE_HZ * BYTES_PER_SAMPLE  # 32 000; 115 MB an hour
 # Less is missing where a header rounds, or where a track ends a little before the pictures.
 _SHORTFALL_S = 2.0
 _SHORTFALL_FRACTION = 0.01
+_LEAST_BYTES_PER_S = 10.0  # speech takes 87 (codec2 at 700 bit/s), silence in FLAC some hundred
 # In these, which may jump in time, ffmpeg takes the earliest of the tracks in use for the start
 # (ogg: from version 6 on), so that a late track on its own begins at 0; elsewhere the container's
 # start holds. Source: AVFMT_TS_DISCONT in libavformat, correct_input_start_times in fftools.
@@ -50,7 +51,7 @@ def convert(
 
 
 def _require_space(path: Path, media: MediaInfo, target: Path) -> None:
-    needed_bytes = int((media.duration_s or 0.0) * BYTES_PER_S)
+    needed_bytes = int(_believed_s(path, media) * BYTES_PER_S)
     with storage_errors(target):
         free_bytes = shutil.disk_usage(target.parent).free
     if free_bytes < needed_bytes:
@@ -58,6 +59,15 @@ def _require_space(path: Path, media: MediaInfo, target: Path) -> None:
             f"{display(path)} needs {needed_bytes / 1e6:,.1f} MB as plain sound, and "
             f"{display(target.parent)} has {free_bytes / 1e6:,.1f} MB left: free some space."
         )
+
+
+def _believed_s(path: Path, media: MediaInfo) -> float:
+    """The length that the header claims, as far as a file of this size can hold it."""
+    try:
+        held_s = path.stat().st_size / _LEAST_BYTES_PER_S
+    except OSError:  # it went away, which ffmpeg will tell
+        return 0.0
+    return min(media.duration_s or 0.0, held_s)
 
 
 def _decode(

@@ -19,6 +19,7 @@ from pipeline.types import SAMPLE_RATE_HZ, Audio, LanguageGuess, MediaInfo, Wind
 
 if TYPE_CHECKING:
     from pipeline.ffmpeg import Tools
+    from pipeline.outputs import Outputs
     from pipeline.protocols import Engines, Listener
     from pipeline.store import Folder
     from pipeline.types import Job
@@ -32,6 +33,7 @@ class Work:
 
     job: Job
     folder: Folder
+    outputs: Outputs
     engines: Engines
     tools: Tools
     listener: Listener

@@ -1,7 +1,7 @@
 """What is in a media file, and which of its audio tracks is wanted.
 
-Goes in: a path and wishes about the track. Comes out: MediaInfo, with the reason for the choice.
-Does not know: how sound is decoded, or what it is for.
+Goes in: a path and wishes about the track. Comes out: MediaInfo, with the reason for the choice;
+or the languages of the subtitles in it. Does not know: how sound is decoded, or what it is for.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ _GUESSED_SCORE = 1
 # cut and is wrong after a jump (two recordings in one file).
 _MEASURED = ("dhav", "mpeg", "mpegts", "ogg", "ty")
 _MAX_DURATION_S = 1000 * 3600.0  # a header that claims more is broken
+# Subtitles that are text; the others are pictures. Source: AV_CODEC_PROP_TEXT_SUB in
+# libavcodec/codec_desc.c, 5.1 and 9.0.
+_TEXT_SUBTITLES = (
+    *("ass", "eia_608", "hdmv_text_subtitle", "jacosub", "microdvd", "mov_text", "mpl2", "pjs"),
+    *("realtext", "sami", "srt", "ssa", "stl", "subrip", "subviewer", "subviewer1", "text", "ttml"),
+    *("vplayer", "webvtt"),
+)
 
 
 def probe(path: Path, language: str | None, audio_stream: int | None, tools: Tools) -> MediaInfo:
@@ -76,6 +83,23 @@ def probe(path: Path, language: str | None, audio_stream: int | None, tools: Too
         streams=streams,
         chosen=chosen,
         reason=reason,
+    )
+
+
+def embedded_subtitles(path: Path, tools: Tools) -> tuple[str | None, ...]:
+    """The languages (ISO 639-1) of the full text subtitles in a media file, None where untagged.
+
+    Raises NotMedia, Unreadable, ToolMissing, ToolFailed.
+    """
+    start = _read_start(path)
+    _refuse_known_others(path, start)
+    report, _ = _report(path, start, tools)
+    return tuple(
+        short_code(entry.get("tags", {}).get("language", ""))
+        for entry in report.get("streams", [])
+        if entry.get("codec_type") == "subtitle"
+        and entry.get("codec_name") in _TEXT_SUBTITLES
+        and not entry.get("disposition", {}).get("forced")
     )
 
 
@@ -119,7 +143,7 @@ def _command(path: Path, tools: Tools) -> list[str]:
     entries = (
         "format=format_name,start_time,duration,probe_score"
         ":stream=codec_type,codec_name,start_time,duration,channels,sample_rate"
-        ":stream_tags=language,title,DURATION:stream_disposition=default"
+        ":stream_tags=language,title,DURATION:stream_disposition=default,forced"
     )
     return [
         tools.ffprobe,

@@ -55,8 +55,8 @@ def prepare(job: Job, store: Store, engines: Engines, tools: Tools, listener: Li
     Raises TranscribeError. Where nothing is left to do, nothing is done.
     """
     with store.open_folder(job) as folder:
-        work = Work(job, folder, engines, tools, listener)
-        if _done_before(work, store):
+        work = Work(job, folder, store.outputs, engines, tools, listener)
+        if _done_before(work):
             return 0.0
         ensure_writable(job.output.output_dir or job.source.path.parent)
         return prepared(work).audio.duration_s
@@ -70,8 +70,8 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
     """
     began_s = time.monotonic()
     with store.open_folder(job) as folder:
-        work = Work(job, folder, engines, tools, listener)
-        if outcome := _done_before(work, store):
+        work = Work(job, folder, store.outputs, engines, tools, listener)
+        if outcome := _done_before(work):
             return outcome
 
         ensure_writable(job.output.output_dir or job.source.path.parent)
@@ -80,7 +80,7 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
         twin = TwinKey(audio.digest, job.speech)
         _take_over(work, twin)
         language = folder.once("language", LanguageGuess, lambda: _ask_language(work, windows))
-        targets = naming.targets(job, language.language, store.claim)
+        targets = naming.targets(job, language.language, work.outputs.claim)
         if outcome := _nothing_to_write(work, targets):
             return outcome
 
@@ -98,7 +98,7 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
         return _outcome(work, transcript, written, took_s)
 
 
-def _done_before(work: Work, store: Store) -> Outcome | None:
+def _done_before(work: Work) -> Outcome | None:
     """The outcome when all that is wanted is known to be there; with `overwrite`, a fresh start."""
     done = work.folder.read("done", Done)
     if done and work.job.output.overwrite:
@@ -107,18 +107,23 @@ def _done_before(work: Work, store: Store) -> Outcome | None:
     if done and done.output_id == output_id(work.job) and all(map(_exists, done.outputs)):
         return _skipped(work, done.outputs)
     if language := work.job.speech.language:
-        return _nothing_to_write(work, naming.targets(work.job, language, store.claim))
+        return _nothing_to_write(work, naming.targets(work.job, language, work.outputs.claim))
     return None
 
 
 def _nothing_to_write(work: Work, targets: dict[Format, Path]) -> Outcome | None:
     """The outcome when every output is there and must stay as it is."""
-    if work.job.output.overwrite or not all(map(_exists, targets.values())):
-        return None
     outputs = tuple(targets.values())
+    if not all(_exists(path) and not _may_replace(work, path) for path in outputs):
+        return None
     # a run may have died between writing them and saying so
     work.folder.finish(Done(output_id(work.job), outputs))
     return _skipped(work, outputs)
+
+
+def _may_replace(work: Work, path: Path) -> bool:
+    """What we made of an older version of the media gives way, and with `overwrite` anything."""
+    return work.job.output.overwrite or work.outputs.is_outdated(path, work.job.source)
 
 
 def _exists(path: Path) -> bool:
@@ -231,7 +236,8 @@ def _write(work: Work, transcript: Transcript, targets: dict[Format, Path]) -> t
     cues = layout(transcript.segments, transcript.duration_s, options.layout, transcript.language)
     written = []
     for kind, path in targets.items():
-        if write_whole(path, render(kind, transcript, cues), replace=options.overwrite):
+        if write_whole(path, render(kind, transcript, cues), replace=_may_replace(work, path)):
+            work.outputs.note((path,), work.job.source)
             written.append(path)
         else:
             work.listener.note(f"{display(path)} exists and stays as it is")

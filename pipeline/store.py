@@ -4,14 +4,13 @@ Goes in: a job. Comes out: its folder, locked, with what earlier runs finished. 
 the stages do. A file that is there is finished, except `heard.jsonl`, which grows by whole lines.
 
     <home>/jobs/<work id>/   lock  job.json  media.json  audio.wav  audio.json  windows.json
-                             language.json  engines.json  heard.jsonl  done.json
+                             language.json  engines.json  heard.jsonl  done.json  failed.json
     <home>/twins/<hash>      which folder heard a sound, so that its copies need not be heard
-    <home>/outputs/<hash>    which source an output path belongs to, so that two never share one
+    <home>/outputs/<hash>    whose an output path is: see pipeline.outputs
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -19,16 +18,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from pipeline import codec
 from pipeline.errors import Busy
 from pipeline.files import storage_errors, try_lock, write_whole
+from pipeline.outputs import Outputs
 from pipeline.source import display
 from pipeline.types import Heard, Job, SpeechOptions, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 LAYOUT = 2  # of what a folder holds; raised when a noun changes, so that no old folder is misread
@@ -43,11 +43,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """An output path and the source that it belongs to."""
+class Failure:
+    """Why a job came to nothing."""
 
-    target: Path
-    source: Path
+    reason: str  # in words for a person
+    error: str  # the class in pipeline.errors
+    exit_code: int
+    at_s: float  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,24 +201,27 @@ class Store:
             folder.once("job", Job, lambda: job)
             yield folder
 
-    def claim(self, targets: Iterable[Path], source: Path) -> bool:
-        """Take output paths for a source: all of them, or none if one is another source's.
+    @property
+    def outputs(self) -> Outputs:
+        """Whose the output paths are."""
+        return Outputs(self.home / "outputs")
 
-        The claim of a source that is gone from the disk passes on.
-        """
-        folder = self.home / "outputs"
-        claims = {folder / _digest(codec.dumps(path)): Claim(path, source) for path in targets}
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                known = {file: _read_claim(file) for file in claims}
-                if any(_stands(claim) and claim.source != source for claim in known.values()):
-                    return False
-                for file, claim in claims.items():
-                    if known[file] != claim:
-                        write_whole(file, codec.dumps(claim))
-        return True
+    def done(self, job: Job) -> tuple[Path, ...] | None:
+        """The outputs that were written for this very job; None when it is not done."""
+        done = Folder(self.home / "jobs" / work_id(job)).read("done", Done)
+        return done.outputs if done and done.output_id == output_id(job) else None
+
+    def failure(self, job: Job) -> Failure | None:
+        """Why this job failed last time, unless it has been done since."""
+        return _failure_in(Folder(self.home / "jobs" / work_id(job)))
+
+    def failures(self) -> Iterator[tuple[Job, Failure]]:
+        """Every job that failed and has not been done since."""
+        for path in sorted(self.home.glob("jobs/*")):
+            folder = Folder(path)
+            failure, job = _failure_in(folder), folder.read("job", Job)
+            if failure and job:
+                yield job, failure
 
     def clean(self, *, everything: bool) -> int:
         """Remove the folders of jobs that are done or whose source is gone; gives the bytes freed.
@@ -233,11 +238,12 @@ class Store:
             with suppress(OSError, ValueError):
                 if not (self.home / "jobs" / _name_in(file)).exists():
                     file.unlink()
-        for file in self.home.glob("outputs/*"):
-            claim = _read_claim(file)
-            if claim and not _stands(claim) and not os.path.exists(claim.target):  # noqa: PTH110
-                file.unlink(missing_ok=True)
+        self.outputs.clean()
         return freed_bytes
+
+
+def _failure_in(folder: Folder) -> Failure | None:
+    return None if folder.read("done", Done) else folder.read("failed", Failure)
 
 
 def _can_continue(folder: Folder) -> bool:
@@ -261,19 +267,6 @@ def _heard_in(line: bytes) -> Heard | None:
     try:
         return codec.loads(line, Heard) if line.endswith(b"\n") else None
     except ValueError:
-        return None
-
-
-def _stands(claim: Claim | None) -> TypeGuard[Claim]:
-    """Whether the source of a claim is still there."""
-    # unlike Path.exists, this never raises
-    return claim is not None and os.path.exists(claim.source)  # noqa: PTH110
-
-
-def _read_claim(file: Path) -> Claim | None:
-    try:
-        return codec.loads(file.read_bytes(), Claim)
-    except (OSError, ValueError):
         return None
 
 

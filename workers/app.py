@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import QueueUnavailable
 from workers.connection import celery_broker, redis_errors
-from workers.ledger import PREFIX
+from workers.ledger_view import PREFIX
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from workers.log import Log
 
 
+AT_ONCE_S = 0.5  # after the beginning of a stage: what is done by then was so before
+
+
 @dataclass(frozen=True, slots=True)
 class BeatOptions:
     """How long a job is whose."""
@@ -108,7 +111,8 @@ class Beat:
     def progress(self, done_s: float) -> None:
         """Told with the next beat. Raises Stopped."""
         at = self._at
-        if at.done_s == 0.0 and at.stage == "transcribe":  # the first one tells of earlier runs
+        is_first = at.done_s == 0.0 and at.stage == "transcribe"
+        if is_first and self._clock() - at.began_s < AT_ONCE_S:
             at = replace(at, began_at_s=done_s)
         self._at = replace(at, done_s=done_s)
         self.check()
@@ -143,7 +147,8 @@ class Beat:
         at, options, now_s = self._at, self._options, self._clock()
         try:
             verdict = self._ledger.beat(
-                self._claim, options.lease_s, at.stage, at.done_s, at.total_s, options.slice_s
+                *(self._claim, options.lease_s, at.stage, at.done_s, at.total_s),
+                *(options.slice_s, at.began_at_s),
             )
         except QueueUnavailable as error:
             self._log.warning("%s The work goes on.", error)

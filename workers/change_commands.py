@@ -6,12 +6,14 @@ the ledger changes them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.errors import BadOption
+from workers.ledger_view import ENDED
 from workers.log import ID_CHARS
 from workers.options import display_options
 from workers.queue_access import found, open_queue
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from workers.ledger_records import QueueStage, State
     from workers.options import Command
 
-MANY = 1_000_000  # jobs: all that there may be
+SHOWN = 20  # jobs that are told one by one; of more, their number says more
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 HALF_DONE = "What was changed stays so: transcribe status shows it."
 
 
@@ -55,9 +58,33 @@ RETRY = Change(
     wakes=("convert", "speech"),
 )
 CANCEL = Change(lambda ledger, ids: ledger.cancel(ids), ("queued", "running"), "cancelled")
-FORGET = Change(
-    lambda ledger, ids: ledger.forget(ids), ("done", "failed", "dead", "cancelled"), "forgotten"
-)
+FORGET = Change(lambda ledger, ids: ledger.forget(ids), ENDED, "forgotten")
+
+
+class Age(click.ParamType[float]):
+    """A time that has passed: a number and a unit."""
+
+    name = "age"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Give the seconds."""
+        if isinstance(value, float):
+            return value
+        parts = re.fullmatch(r"(\d{1,6})([smhdw])", str(value))
+        if parts is None:
+            self.fail(f"{value!r} is no age: write it like 30d, 12h or 90m.", param, ctx)
+        return float(int(parts[1]) * _UNITS_S[parts[2]])
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Which jobs a command is to change."""
+
+    ids: tuple[str, ...]  # as they were typed
+    states: tuple[State, ...]  # all jobs in these
+    ended_for_s: float | None  # only those that ended so long ago
 
 
 def _which_jobs(change: Change) -> Callable[[Command], Command]:
@@ -104,6 +131,13 @@ def cancel_command(**flags: Any) -> None:
 
 @click.command("forget", epilog=EXIT_CODES)
 @_which_jobs(FORGET)
+@click.option(
+    "--ended-before",
+    "ended_for_s",
+    type=Age(),
+    metavar="AGE",
+    help="All that ended so long ago: 30d, 12h. With --state, only those of that state.",
+)
 @display_options
 def forget_command(**flags: Any) -> None:
     """Take ended jobs out of the queue's books; their subtitles stay."""
@@ -116,25 +150,40 @@ def _change(change: Change, flags: dict[str, Any]) -> None:
     def work(session: Session) -> int:
         from workers.batch import worst
 
-        states = change.applies_to if flags["everything"] else flags["states"]
-        if not (flags["ids"] or states):
-            raise BadOption("Which jobs? Give their ids, --state or --all.")
+        meant = _meant(change, flags)
         queue = open_queue(session)
-        ids = dict.fromkeys(found(given, queue.ledger) for given in flags["ids"])
-        ids |= dict.fromkeys(job.id for job in queue.ledger.records(states, MANY))
+        ids = _ids(meant, queue.ledger)
         if not ids:
-            session.say(f"No job is {_either(change)}.")
-        changed = set(change.apply(queue.ledger, tuple(ids)))
+            is_old = "" if meant.ended_for_s is None else ", and ended so long ago"
+            session.say(f"No job is {_either(change)}{is_old}.")
+        changed = set(change.apply(queue.ledger, ids))
         if changed:
             queue.wake(change.wakes)
-        codes = []
-        for job_id in ids:
-            one = _came_of(job_id, change, changed, queue.ledger)
-            _tell_changed(one, change, session)
-            codes.append(one.exit_code)
-        return worst(codes)
+        results = [_came_of(job_id, change, changed, queue.ledger) for job_id in ids]
+        _tell_changes(results, change, session)
+        return worst(one.exit_code for one in results)
 
     guarded(work, flags, HALF_DONE)
+
+
+def _meant(change: Change, flags: dict[str, Any]) -> Meant:
+    """Raises BadOption where no job is meant, or it is not clear which."""
+    ended_for_s = flags.get("ended_for_s")
+    everything = flags["everything"] or (ended_for_s is not None and not flags["states"])
+    meant = Meant(flags["ids"], change.applies_to if everything else flags["states"], ended_for_s)
+    if not (meant.ids or meant.states):
+        raise BadOption("Which jobs? Give their ids, --state or --all.")
+    if meant.ids and ended_for_s is not None:
+        raise BadOption("An id means one job, --ended-before means many: give one of them.")
+    return meant
+
+
+def _ids(meant: Meant, ledger: Ledger) -> tuple[str, ...]:
+    before_s = None
+    if meant.ended_for_s is not None:
+        before_s = ledger.counts().now_s - meant.ended_for_s
+    named = (found(given, ledger) for given in meant.ids)
+    return tuple(dict.fromkeys((*named, *ledger.ids(meant.states, before_s))))
 
 
 def _came_of(job_id: str, change: Change, changed: set[str], ledger: Ledger) -> Changed:
@@ -147,15 +196,22 @@ def _came_of(job_id: str, change: Change, changed: set[str], ledger: Ledger) -> 
     return Changed(job_id, changed=False, reason=reason, exit_code=BadOption.exit_code)
 
 
-def _tell_changed(one: Changed, change: Change, session: Session) -> None:
+def _tell_changes(results: Sequence[Changed], change: Change, session: Session) -> None:
     from pipeline.codec import dumps
 
     if session.display.as_json:
-        click.echo(dumps(one))
-    elif one.reason:
-        session.complain(one.reason)
+        for one in results:
+            click.echo(dumps(one))
+        return
+    changed = [one for one in results if one.changed]
+    if len(changed) > SHOWN:
+        session.say(f"{len(changed)} jobs {change.told}")
     else:
-        session.say(f"{one.id[:ID_CHARS]}  {change.told}")
+        for one in changed:
+            session.say(f"{one.id[:ID_CHARS]}  {change.told}")
+    for one in results:
+        if one.reason:
+            session.complain(one.reason)
 
 
 @click.command("pause")

@@ -118,8 +118,11 @@ def clean_command(everything: bool, **flags: Any) -> None:  # noqa: FBT001  - cl
 
     def work(session: Session) -> int:
         from pipeline.store import Store
+        from workers.remote_clean import clean_remote
 
-        freed_bytes = Store(session.settings.home).clean(everything=everything)
+        home = session.settings.home
+        freed_bytes = Store(home).clean(everything=everything)
+        freed_bytes += clean_remote(home, everything=everything)
         session.say(f"{freed_bytes / 1e6:.1f} MB freed")
         return 0
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 CONNECT_S = 1.5  # with all that is around it, a dead server is noticed within 2 s
-ANSWER_S = 30.0
-HEALTH_CHECK_S = 25  # idle for longer, a connection is tried before it is used
+ANSWER_S = 10.0  # whoever comes back to a dead network waits so long for some connections in turn
+HEALTH_CHECK_S = 8  # idle for longer, a connection is tried before it is used
 OLDEST = (6, 2)  # celery 5.7 asks for it
 SENTINEL_PORT = 26379
 SENTINEL_S = 0.5  # each; there are several, and one may be down
@@ -43,7 +43,7 @@ def connect(url: str) -> Redis:
     """A client for `redis://`, `rediss://`, `unix://` or `sentinel://…,…/master/db`.
 
     Nothing is sent yet. Text comes back as str. A command is sent again, once, when its connection
-    breaks; whoever waits for an answer does so for 30 s at most. Raises BadOption.
+    breaks; whoever waits for an answer does so for 10 s at most. Raises BadOption.
     """
     from redis import Redis
 

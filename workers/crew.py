@@ -22,9 +22,11 @@ from pathlib import Path  # noqa: TC003  - cattrs reads the fields' types
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from pipeline.ffmpeg import Tools
 from workers import settings as environment
-from workers.ledger import PREFIX
+from workers.health import owner_name
 from workers.ledger_records import QueueStage  # noqa: TC001  - the same
+from workers.ledger_view import PREFIX
 from workers.log import LogOptions, install
 from workers.tasks import NewEngines, WorkOptions, Workplace, drain
 
@@ -49,6 +51,7 @@ class Orders:
     threads: int | None = None
     prefix: str = PREFIX
     attempts: int = 3
+    tools: Tools = field(default_factory=Tools)
     work: WorkOptions = field(default_factory=WorkOptions)
     log: LogOptions = field(default_factory=LogOptions)
 
@@ -99,7 +102,7 @@ def _serve(orders: Orders, settings: Settings, engines_for: EnginesFor) -> int:
     app = new_app(url, orders.prefix)
     workplace = cache(partial(_workplace, orders, settings, app, url, engines_for))
 
-    def wake(*_: Any) -> None:
+    def wake(*_: Any, **__: Any) -> None:  # whatever another version says with it
         drain(workplace())
 
     app.task(name=WAKE)(wake)
@@ -125,7 +128,6 @@ def _keep_our_log(**_: Any) -> None:
 def _workplace(
     orders: Orders, settings: Settings, app: Celery, url: str, engines_for: EnginesFor
 ) -> Workplace:
-    from pipeline.ffmpeg import Tools
     from pipeline.store import Store
     from workers.app import Bell
     from workers.connection import connect
@@ -134,11 +136,11 @@ def _workplace(
     redis = connect(url)
     return Workplace(
         orders.stage,
-        f"{orders.worker}/{orders.stage}-{os.getpid()}",
+        owner_name(orders.worker, orders.stage, os.getpid()),
         Ledger(redis, orders.prefix, orders.attempts),
         Bell(app, redis, orders.prefix),
         Store(settings.home),
-        Tools(),
+        orders.tools,
         engines_for(orders, settings),
         orders.work,
     )

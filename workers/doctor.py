@@ -20,6 +20,7 @@ from pipeline.errors import MachineError, TranscribeError
 from pipeline.version import __version__
 from workers.options import display_options
 from workers.session import EXIT_CODES, Session, guarded
+from workers.web import WebOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +140,10 @@ def asked(settings: Settings) -> Iterator[Finding]:
         yield _tried("TRANSCRIBE_MODEL", settings.model, lambda: canonical(settings.model or ""))
     if settings.mirror is not None:
         yield _tried("mirror", settings.mirror, lambda: FetchOptions(settings.mirror))
+    if own := settings.own_networks:
+        yield _tried(
+            "TRANSCRIBE_OWN_NETWORKS", ", ".join(own), lambda: WebOptions(own_networks=own)
+        )
 
 
 def _tried(what: str, value: str, attempt: Callable[[], object]) -> Finding:

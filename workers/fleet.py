@@ -21,6 +21,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from pipeline.errors import QueueUnavailable
+from workers.health import Health, Sight
 from workers.log import process_log
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class FleetOptions:
     margin_s: float = 10.0  # more, for crews to end in order, before they are killed
     look_s: float = 1.0  # between two looks at crews and queue
     restart_s: float = 5.0  # a crew is started at most this often
+    patience_s: float = 180.0  # with a crew that takes no job although some are ready
+    recover_s: float = 20.0  # in which a process whose lease ran out may come back by itself
 
 
 class Fleet:
@@ -63,7 +66,8 @@ class Fleet:
         self._ledger = ledger
         self._bell = bell
         self._options = options
-        self._keeper = _Keeper(ledger, bell, options.look_s)
+        health = Health(name, ledger, options.recover_s)
+        self._keeper = _Keeper(ledger, bell, health, options.look_s)
 
     def run(self) -> None:
         """Until TERM or Ctrl-C, or with `burst` until nothing is left. From the main thread only.
@@ -73,7 +77,9 @@ class Fleet:
         with _signals() as signalled:
             self._keeper.start()
             while not self._is_over():
+                sight = self._keeper.sight
                 for crew in self._crews:
+                    crew.mind(sight, self._options.patience_s)
                     crew.keep_up(self._options.restart_s)
                 if signalled(self._options.look_s):
                     break
@@ -107,6 +113,7 @@ class _Crew:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = float("-inf")
+        self._idle_s: float | None = None  # since when it takes nothing though jobs are ready
 
     @property
     def is_alive(self) -> bool:
@@ -137,6 +144,31 @@ class _Crew:
         with suppress(BrokenPipeError):  # it died already
             self._process.stdin.write(dumps(self._orders).encode() + b"\n")  # and stays open
 
+    def mind(self, sight: Sight, patience_s: float) -> None:
+        """End whoever hangs: a process that lost its lease, or all when none takes a job.
+
+        A frozen process would keep others from the job's folder, a frozen master all from work.
+        """
+        for pid in filter(self._leads, sight.lost):
+            process_log().error("%s: process %d hangs and is killed", self._orders.name, pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._orders.stage not in sight.waiting or any(map(self._leads, sight.at_work)):
+            self._idle_s = None
+            return
+        now_s = time.monotonic()
+        self._idle_s = max(self._idle_s or now_s, self._started_s)
+        if self.is_alive and now_s - self._idle_s > patience_s:
+            process_log().error("%s takes no job and is started again", self._orders.name)
+            self.end()
+            self._process = self._idle_s = None
+
+    def _leads(self, pid: int) -> bool:
+        try:
+            return self._process is not None and os.getpgid(pid) == self._process.pid
+        except ProcessLookupError:
+            return False
+
     def ask_to_end(self) -> None:
         """No new jobs; the running ones decide for themselves."""
         if self._process is not None and self.is_alive:
@@ -156,13 +188,15 @@ class _Crew:
 class _Keeper:
     """The thread that looks after the queue: whoever is dead, due or forgotten becomes ready."""
 
-    def __init__(self, ledger: Ledger, bell: Bell, look_s: float) -> None:
+    def __init__(self, ledger: Ledger, bell: Bell, health: Health, look_s: float) -> None:
         self._ledger = ledger
         self._bell = bell
+        self._health = health
         self._look_s = look_s
         self._ended = Event()
         self._newer = 0
         self.is_idle = False
+        self.sight = Sight()
 
     def start(self) -> None:
         """Look until `end`."""
@@ -182,6 +216,7 @@ class _Keeper:
                 if not is_away:  # once is enough
                     process_log().warning("%s", error)
                 is_away = True
+                self.sight = Sight()  # nobody can take a job
             self._ended.wait(self._look_s)
 
     def _look(self) -> None:
@@ -194,6 +229,7 @@ class _Keeper:
         if counts.newer > self._newer:
             process_log().warning("%d jobs are of a newer version: update me", counts.newer)
         self._newer = counts.newer
+        self.sight = self._health.look(counts)
         self.is_idle = is_idle(counts)
 
 

@@ -16,7 +16,6 @@ from pipeline.source import display
 from pipeline.types import Outcome
 from workers.batch import Request
 from workers.session import INTERRUPTED
-from workers.web import Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from workers.progress import Display
 
 _OTHER_ERRORS: dict[str, type[TranscribeError]] = {
-    "Undelivered": Undelivered,
     "WorkerLost": MachineError,  # every worker that tried died of it
 }
 AT_ONCE = 500  # jobs that are looked at between two pauses: some tens of milliseconds

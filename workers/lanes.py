@@ -9,6 +9,7 @@ At most one file is on its way to the engine, and none sets out while enough sou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ class Lanes:
 
     def _go(self, lane: _Lane, request: Request) -> None:
         try:
-            listener = _Meter(self._listen(request), lane, self._tell)
+            listener = Meter(self._listen(request), partial(self._note, lane))
             outcome: Outcome | BaseException = self._work(request, listener)
         except BaseException as error:  # noqa: BLE001  - whoever asked raises it
             outcome = error
@@ -83,8 +84,9 @@ class Lanes:
             lane.outcome = outcome
             self._changed.notify_all()
 
-    def _tell(self) -> None:
+    def _note(self, lane: _Lane, waiting_s: float) -> None:
         with self._changed:
+            lane.waiting_s = waiting_s
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
@@ -106,13 +108,12 @@ class Lanes:
             return ended
 
 
-class _Meter:
-    """A listener that notes how much sound waits, and passes everything on."""
+class Meter:
+    """A listener that notes how many seconds of sound wait, and passes everything on."""
 
-    def __init__(self, listener: Listener, lane: _Lane, tell: Callable[[], None]) -> None:
+    def __init__(self, listener: Listener, note: Callable[[float], None]) -> None:
         self._listener = listener
-        self._lane = lane
-        self._tell = tell
+        self._note = note
         self._total_s: float | None = None
 
     def stage(self, stage: Stage, total_s: float | None) -> None:
@@ -131,7 +132,3 @@ class _Meter:
     def note(self, text: str) -> None:
         """Passed on."""
         self._listener.note(text)
-
-    def _note(self, waiting_s: float) -> None:
-        self._lane.waiting_s = waiting_s
-        self._tell()

@@ -9,42 +9,24 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from functools import cache
-from importlib.resources import files
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pipeline import codec
 from pipeline.store import output_id, work_id
 from pipeline.types import Job
 from workers.connection import redis_errors
-from workers.ledger_reading import counts_from, line_from, record_from
-from workers.ledger_records import (
-    FORMAT,
-    PRIORITIES,
-    QUEUE_STAGES,
-    STATES,
-    Accepted,
-    Claim,
-    Counts,
-    Line,
-    Record,
-)
+from workers.ledger_records import PRIORITIES, Accepted, Claim
+from workers.ledger_view import AT_ONCE, PREFIX, View, batches, ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from redis import Redis
 
     from pipeline.types import Outcome, Stage
-    from workers.ledger_records import Entry, QueueStage, State, Verdict
+    from workers.ledger_records import Entry, QueueStage, Verdict
 
-T = TypeVar("T")
-PREFIX = "transcribe:"
-AT_ONCE = 500  # jobs a call of a script: some 20 ms of Redis' time
-ID_DIGITS = 24
 LONGEST_S = 1e7  # of media, 115 days: what a header may claim to play for longer counts as this
-ENDED: tuple[State, ...] = tuple(state for state in STATES if state not in ("queued", "running"))
 
 
 def job_id(job: Job) -> str:
@@ -52,7 +34,7 @@ def job_id(job: Job) -> str:
     return work_id(job)[:14] + output_id(job)[:10]
 
 
-class Ledger:
+class Ledger(View):
     """All jobs. Every method may raise QueueUnavailable.
 
     `attempts` is what a job that is accepted here is allowed at each stage; `ahead_s` is added to
@@ -66,10 +48,8 @@ class Ledger:
         attempts: int = 3,
         ahead_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._redis = redis
-        self._prefix = prefix
+        super().__init__(redis, prefix, ahead_s)
         self._attempts = attempts
-        self._ahead_s = ahead_s
 
     # ── for those who ask for work ───────────────────────────────────────────────────────────
 
@@ -80,7 +60,7 @@ class Ledger:
         or if it is done and its entry says again; while queued, a higher priority takes effect.
         """
         accepted: list[Accepted] = []
-        for batch in _batches(entries):
+        for batch in batches(entries):
             ids = [job_id(entry.job) for entry in batch]
             asked = (_asked(one, entry) for one, entry in zip(ids, batch, strict=True))
             answers = self._run(
@@ -126,7 +106,7 @@ class Ledger:
 
         The best has the highest priority; among equals, the earliest time of asking plus length.
         """
-        while answer := self._run("claim", stage, owner, _ms(lease_s), secrets.token_hex(8)):
+        while answer := self._run("claim", stage, owner, ms(lease_s), secrets.token_hex(8)):
             found, wish, fence, attempt, allowed, url = answer
             with suppress(ValueError):
                 job = codec.loads(wish, Job)
@@ -143,15 +123,18 @@ class Ledger:
         done_s: float,
         total_s: float | None,
         slice_s: float,
+        taken_up_s: float = 0.0,
     ) -> Verdict:
         """Renew the lease, tell how far the job is, and hear what to do.
 
+        Of the seconds done, `taken_up_s` were so before the stage began: by an earlier attempt.
         "lost" and "cancelled": the claim is over. "stop": the worker is to end. "give way": the
         claim is older than `slice_s`, and a job with more right to it waits; told once.
         """
         done, total = f"{done_s:.3f}", "" if total_s is None else f"{total_s:.3f}"
         verdict: Verdict = self._run(
-            *("beat", claim.id, claim.fence, _ms(lease_s), stage or "", done, total, _ms(slice_s))
+            *("beat", claim.id, claim.fence, ms(lease_s), stage or "", done, total, ms(slice_s)),
+            f"{taken_up_s:.3f}",
         )
         return verdict
 
@@ -163,13 +146,13 @@ class Ledger:
     def finish(self, claim: Claim, outcome: Outcome) -> bool:
         """Close the claim and end the job as the outcome says; False: the claim was lost."""
         state = "failed" if outcome.state == "failed" else "done"
-        media_ms = _ms(outcome.duration_s or 0) if outcome.state == "done" else 0
+        media_ms = ms(outcome.duration_s or 0) if outcome.state == "done" else 0
         told = (codec.dumps(outcome), outcome.reason or "", outcome.error or "", media_ms)
         return bool(self._run("finish", claim.id, claim.fence, state, *told))
 
     def give_back(self, claim: Claim, reason: str, delay_s: float = 0) -> bool:
         """Close the claim; its attempt does not count. False: the claim was lost."""
-        return bool(self._run("give_back", claim.id, claim.fence, reason, _ms(delay_s)))
+        return bool(self._run("give_back", claim.id, claim.fence, reason, ms(delay_s)))
 
     def fail(self, claim: Claim, reason: str, error: str, retry_in_s: float | None) -> bool:
         """Close the claim of a failure; False: the claim was lost.
@@ -177,7 +160,7 @@ class Ledger:
         The job is tried again later, is dead after its last attempt, or has failed for good where
         `retry_in_s` is None.
         """
-        delay = "" if retry_in_s is None else _ms(retry_in_s)
+        delay = "" if retry_in_s is None else ms(retry_in_s)
         return bool(self._run("fail", claim.id, claim.fence, reason, error, delay))
 
     def reap(self) -> int:
@@ -187,94 +170,21 @@ class Ledger:
     def stop(self, worker: str, within_s: float) -> None:
         """Tell a worker's processes to end; the wish is forgotten after `within_s`."""
         with redis_errors():
-            self._redis.set(self._key("stop", worker), 1, px=max(1, _ms(within_s)))
+            self._redis.set(self._key("stop", worker), 1, px=max(1, ms(within_s)))
+
+    def lost(self, worker: str) -> tuple[str, ...]:
+        """The owners of this worker whose lease ran out, since it was asked last."""
+        with redis_errors():
+            found: Any = self._redis.lpop(self._key("lost", worker), AT_ONCE)
+        return tuple(dict.fromkeys(found or ()))
 
     def is_stopping(self, worker: str) -> bool:
         """Whether a worker was told to end."""
         with redis_errors():
             return bool(self._redis.exists(self._key("stop", worker)))
 
-    # ── for those who look ───────────────────────────────────────────────────────────────────
-
-    def counts(self) -> Counts:
-        """The whole ledger at one moment."""
-        return counts_from(self._run("counts", len(ENDED), *ENDED, *QUEUE_STAGES), ENDED)
-
-    def record(self, job: str) -> Record | None:
-        """All that is known of a job; None for an id that is not there, or cannot be read."""
-        return next(iter(self._records([job])), None)
-
-    def records(self, states: Sequence[State], limit: int) -> tuple[Record, ...]:
-        """At most `limit` jobs in these states, state by state.
-
-        Queued ones come in the order in which they will be claimed, ended ones latest first.
-        Those of a newer version that this one cannot read are left out.
-        """
-        with redis_errors():
-            ids = [job for state in states for job in islice(self._ids(state, limit), limit)]
-        found = self._records(tuple(dict.fromkeys(ids))[:limit])
-        return tuple(record for record in found if record.state in states)
-
-    def history(self, job: str) -> tuple[Line, ...]:
-        """What happened to a job, oldest first; the last 50 events and its acceptance."""
-        with redis_errors():
-            lines: Any = self._redis.lrange(self._key("history", job), 0, -1)
-            first: Any = self._redis.hget(self._key("job", job), "first_ms")
-        accepted = (line_from(f"{first} accepted"),) if first else ()
-        return (*accepted, *map(line_from, lines))
-
-    def find(self, beginning: str) -> tuple[str, ...]:
-        """The ids that begin like this."""
-        if not set(beginning) <= set("0123456789abcdef"):
-            return ()
-        name = self._key("job", beginning)
-        pattern = "".join(f"[{char}]" if char in "*?[" else char for char in name) + "*"
-        with redis_errors():
-            found = {str(one)[-ID_DIGITS:] for one in self._redis.scan_iter(pattern, count=10_000)}
-        return tuple(sorted(found))
-
-    def _ids(self, state: State, limit: int) -> Iterator[str]:
-        redis: Any = self._redis
-        if state == "running":
-            yield from redis.zrange(self._key("running"), 0, limit - 1)
-        elif state != "queued":
-            yield from redis.zrevrange(self._key("ended", state), 0, limit - 1)
-        else:
-            ready: list[tuple[str, float]] = []
-            for place in redis.smembers(self._key("ready")):
-                ready += redis.zrange(self._key(place), 0, limit - 1, withscores=True)
-            yield from (job for job, _rank in sorted(ready, key=lambda one: one[1]))
-            yield from redis.zrange(self._key("delayed"), 0, limit - 1)
-
-    def _records(self, ids: Sequence[str]) -> Iterator[Record]:
-        for batch in _batches(ids):
-            with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-                for job in batch:
-                    pipe.hgetall(self._key("job", job))
-                    pipe.get(self._key("wish", job))
-                answers = pipe.execute()
-            for job, fields, wish in zip(batch, answers[::2], answers[1::2], strict=True):
-                with suppress(ValueError, LookupError):
-                    yield record_from(job, fields, wish)
-
-    # ── how Redis is asked ───────────────────────────────────────────────────────────────────
-
     def _each(self, script: str, ids: Sequence[str]) -> tuple[str, ...]:
-        return tuple(job for batch in _batches(ids) for job in self._run(script, *batch))
-
-    def _run(self, script: str, *arguments: str | int) -> Any:
-        with redis_errors():
-            run = self._redis.register_script(_source(script))
-            return run(args=[self._prefix, _ms(self._ahead_s()), FORMAT, *arguments])
-
-    def _key(self, *parts: str) -> str:
-        return self._prefix + ":".join(parts)
-
-
-@cache
-def _source(script: str) -> str:
-    folder = files("workers") / "scripts"
-    return "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in ("shared", script))
+        return tuple(job for batch in batches(ids) for job in self._run(script, *batch))
 
 
 def _asked(job: str, entry: Entry) -> tuple[str | int, ...]:
@@ -283,16 +193,6 @@ def _asked(job: str, entry: Entry) -> tuple[str | int, ...]:
     return (job, codec.dumps(entry.job), stages, class_, _length_ms(entry.length_s), again, url)
 
 
-def _batches(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    rest = iter(items)
-    while batch := tuple(islice(rest, AT_ONCE)):
-        yield batch
-
-
 def _length_ms(length_s: float) -> int:
     """Within what a rank can hold, whatever a file's header claims."""
-    return max(1, _ms(min(length_s, LONGEST_S)))
-
-
-def _ms(value_s: float) -> int:
-    return round(value_s * 1000)
+    return max(1, ms(min(length_s, LONGEST_S)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pipeline import codec
 from pipeline.types import Job, Outcome
-from workers.ledger_records import PRIORITIES, QUEUE_STAGES, Counts, Line, Record
+from workers.ledger_records import ATTEMPT_ENDS, PRIORITIES, QUEUE_STAGES, Counts, Line, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +51,8 @@ def record_from(job: str, fields: Mapping[str, str], wish: str | None) -> Record
         took_s=_seconds(fields, "worked_ms") if is_ended else None,
         notes=outcome.notes if outcome else (),
         url=fields["url"] or None,
+        stage_began_s=_seconds(fields, "at_ms"),
+        taken_up_s=float(fields.get("taken_up_s") or 0),
     )
 
 
@@ -63,14 +65,15 @@ def line_from(line: str) -> Line:
 def counts_from(answer: Sequence[Any], ended: Sequence[State]) -> Counts:
     """What counts.lua says."""
     now_ms, paused, oldest_ms, waiting_ms, media_ms, work_ms, newer, queued, running = answer[:9]
-    rest = answer[9:]
+    states, attempts = answer[9 : 9 + len(ended)], answer[9 + len(ended) :]
+    ready = attempts[len(ATTEMPT_ENDS) :]
     return Counts(
         by_state=(
             ("queued", queued),
             ("running", running),
-            *zip(ended, rest[: len(ended)], strict=True),
+            *zip(ended, states, strict=True),
         ),
-        ready=tuple(zip(QUEUE_STAGES, rest[len(ended) :], strict=True)),
+        ready=tuple(zip(QUEUE_STAGES, ready, strict=True)),
         newer=newer,
         paused=bool(paused),
         media_done_s=int(media_ms) / 1000,
@@ -78,6 +81,7 @@ def counts_from(answer: Sequence[Any], ended: Sequence[State]) -> Counts:
         oldest_ready_s=float(oldest_ms) / 1000 if oldest_ms else None,
         now_s=int(now_ms) / 1000,
         waiting_media_s=int(waiting_ms) / 1000,
+        attempts=tuple(zip(ATTEMPT_ENDS, attempts[: len(ATTEMPT_ENDS)], strict=True)),
     )
 
 

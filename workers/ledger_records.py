@@ -7,21 +7,23 @@ otherwise. Does not know: Redis, Celery, terminals.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path  # noqa: TC003  - cattrs reads the fields' types
+from typing import Literal
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pipeline.types import Job, Stage
+from pipeline.types import Job, Stage  # noqa: TC001  - the same
 
 State = Literal["queued", "running", "done", "failed", "dead", "cancelled"]
 Priority = Literal["high", "normal", "low"]
 QueueStage = Literal["convert", "speech", "text"]
+AttemptEnd = Literal["done", "retried", "dead", "failed", "given back", "cancelled"]
 Verdict = Literal["go on", "cancelled", "lost", "give way", "stop"]
 
 STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "dead", "cancelled")
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")  # in this order they are served
 QUEUE_STAGES: tuple[QueueStage, ...] = ("convert", "speech", "text")
+ATTEMPT_ENDS: tuple[AttemptEnd, ...] = (
+    *("done", "retried", "dead", "failed", "given back", "cancelled"),
+)
 FORMAT = 1  # of a job in the ledger; a worker leaves those of a newer format to newer workers
 
 
@@ -79,13 +81,15 @@ class Record:
     done_s: float  # of the media, as last reported
     total_s: float | None  # of the media
     length_s: float  # of the media: an estimate until it is converted
-    reason: str | None  # why it failed, died or waits for a retry
+    reason: str | None  # why it failed, died, was given back or waits for a retry
     error: str | None  # the class in pipeline.errors
     outputs: tuple[Path, ...]
     duration_s: float | None  # of the media, once done
     took_s: float | None  # of workers, over all claims, once ended
     notes: tuple[str, ...]
     url: str | None = None
+    stage_began_s: float | None = None  # the pipeline's, in the latest claim
+    taken_up_s: float = 0.0  # of the media: done when it began, by earlier attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +113,4 @@ class Counts:
     oldest_ready_s: float | None  # since when the one is ready that is so for longest
     now_s: float
     waiting_media_s: float  # media of all queued jobs
+    attempts: tuple[tuple[AttemptEnd, int], ...] = ()  # at a stage of a job, by how they ended

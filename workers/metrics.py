@@ -79,6 +79,14 @@ def families(counts: Counts) -> Iterator[Metric]:
     for stage, number in counts.ready:
         ready.add_metric([stage], number)
     yield ready
+    attempts = CounterMetricFamily(
+        "transcribe_attempts",
+        "Attempts at a stage of a job, by how they ended.",
+        labels=["outcome"],
+    )
+    for outcome, number in counts.attempts:
+        attempts.add_metric([outcome], number)
+    yield attempts
     for name, text, value in _gauges(counts):
         yield GaugeMetricFamily(name, text, value)
     for name, text, value in _counters(counts):

@@ -13,7 +13,6 @@ import click
 
 from pipeline.source import display
 from workers.change_commands import (
-    MANY,
     cancel_command,
     forget_command,
     pause_command,
@@ -21,6 +20,7 @@ from workers.change_commands import (
     retry_command,
 )
 from workers.ledger_records import Priority, State
+from workers.ledger_view import MANY
 from workers.log import ID_CHARS
 from workers.options import display_options, output_of, output_options, speech_of, speech_options
 from workers.queue_access import found, open_queue, pause_of, unknown

@@ -16,22 +16,23 @@ import hashlib
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote, unquote, urlsplit
 
 from models.part import open_part
-from pipeline.errors import BadOption, Busy, NoSuchFile, NotMedia, Unreadable
+from pipeline.errors import BadOption, Busy, NoSuchFile, NotMedia, Undelivered, Unreadable
 from pipeline.files import storage_errors
 from pipeline.source import display, take
 from pipeline.types import Source
-from workers.web import Undelivered, get, normal, numbers_of
+from workers.web import get, normal, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from models.part import Part
     from pipeline.types import Job
@@ -92,7 +93,7 @@ def borrowed(
     Raises BadOption, NoSuchFile, Unreadable, NotMedia, Undelivered, StorageFailed; Busy when
     another process is downloading it.
     """
-    target = _place(normal(url), home)
+    target = place_of(normal(url), home)
     with _locked(target.parent, fcntl.LOCK_SH) as held:
         if not held:
             raise _busy(url)
@@ -103,15 +104,21 @@ def borrowed(
 
 def let_go(url: str, home: Path) -> None:
     """Free the disk, unless somebody is borrowing the file; then that one will do it."""
-    target = _place(normal(url), home)
-    with _locked(target.parent, fcntl.LOCK_EX) as held:
+    target = place_of(normal(url), home)
+    with alone_in(target.parent) as held:
         if held and _is_here(target):
             os.truncate(target, 0)
 
 
-def _place(url: str, home: Path) -> Path:
+def place_of(url: str, home: Path) -> Path:
+    """Where the file of an address is, or will be; the address is a `normal` one."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:24]
     return home / "remote" / digest / _name_of(url)
+
+
+def alone_in(folder: Path) -> AbstractContextManager[bool]:
+    """Whether nobody has borrowed what is in a folder, nor will for as long as the `with` lasts."""
+    return _locked(folder, fcntl.LOCK_EX)
 
 
 def _name_of(url: str) -> str:
@@ -134,15 +141,28 @@ def _is_here(target: Path) -> bool:
 def _locked(folder: Path, kind: int) -> Iterator[bool]:
     """Whether the folder's lock could be had; the folder is made if missing."""
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a")
+        lock = _lock(folder / "lock", kind)
+    if lock is None:
+        yield False
+        return
     with lock:
-        try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield True
+
+
+def _lock(path: Path, kind: int) -> TextIO | None:
+    """Lock, then look again: the folder may have been removed between the two."""
+    while True:
+        with suppress(FileExistsError):  # it was there, and is just being removed
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack, suppress(FileNotFoundError):
+            lock = stack.enter_context(path.open("a"))
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                stack.pop_all()
+                return lock
 
 
 def _busy(url: str) -> Busy:

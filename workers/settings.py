@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 _NO = ("", "0", "false", "no", "off")
+_YES = ("1", "true", "yes", "on")
+# This machine, private networks, and those that providers and VPNs make of them (RFC 1918, 4193,
+# 6598). Not what is local to a link: there a cloud tells its machines their secrets.
+_PRIVATE = (
+    *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+    *("::1/128", "fc00::/7"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,7 @@ class Settings:
     model: str | None  # TRANSCRIBE_MODEL; None: what fits this machine, see models.choose
     mirror: str | None  # TRANSCRIBE_MODEL_URL: a server of one's own that has OpenAI's files
     offline: bool  # TRANSCRIBE_OFFLINE: 1 forbids all downloads
+    own_networks: tuple[str, ...]  # TRANSCRIBE_OWN_NETWORKS: where media may come from, too
     redis_url: str | None  # TRANSCRIBE_REDIS_URL
     llm: str | None  # TRANSCRIBE_LLM: a server's URL or a GGUF file
     visible_gpus: str | None  # CUDA_VISIBLE_DEVICES: which GPUs torch will see
@@ -44,10 +52,19 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         model=environment.get("TRANSCRIBE_MODEL") or None,
         mirror=environment.get("TRANSCRIBE_MODEL_URL") or None,
         offline=environment.get("TRANSCRIBE_OFFLINE", "").lower() not in _NO,
+        own_networks=_networks(environment.get("TRANSCRIBE_OWN_NETWORKS", "")),
         redis_url=environment.get("TRANSCRIBE_REDIS_URL") or None,
         llm=environment.get("TRANSCRIBE_LLM") or None,
         visible_gpus=environment.get("CUDA_VISIBLE_DEVICES"),
     )
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    """Those that are named; `yes` means all that are private."""
+    if text.strip().lower() in _YES:
+        return _PRIVATE
+    parts = (part.strip() for part in text.split(","))
+    return tuple(part for part in parts if part.lower() not in _NO)
 
 
 def order_gpus(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -100,12 +100,11 @@ def rest_s(record: Record) -> float:
 
 def pace(record: Record, now_s: float) -> Pace | None:
     """Speed and time left of the stage that a running job is in; None where nothing tells."""
-    if record.state != "running" or record.started_s is None or record.done_s <= 0:
+    began_s = record.stage_began_s or record.started_s
+    gained_s = record.done_s - record.taken_up_s  # what an earlier attempt heard makes no speed
+    if record.state != "running" or began_s is None or now_s <= began_s or gained_s <= 0:
         return None
-    elapsed_s = now_s - record.started_s
-    if elapsed_s <= 0:
-        return None
-    speed = record.done_s / elapsed_s
+    speed = gained_s / (now_s - began_s)
     left_s = None if record.total_s is None else max(0.0, record.total_s - record.done_s) / speed
     return Pace(speed, left_s)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
-from threading import Event
+from functools import cached_property, partial
+from threading import Event, local
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pipeline.errors import (
@@ -26,13 +26,14 @@ from pipeline.source import display
 from workers.beat import Beat, BeatOptions, Stopped
 from workers.log import job_log, process_log
 from workers.remote import address_of, brought, let_go
+from workers.seats import Seat, Seats
 from workers.web import WebOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.ffmpeg import Tools
-    from pipeline.protocols import Engines
+    from pipeline.protocols import Engines, Listener
     from pipeline.store import Store
     from workers.app import Bell
     from workers.ledger import Ledger
@@ -66,6 +67,8 @@ class WorkOptions:
     busy_s: float = 10.0  # until a job is looked at again that another process is at
     web: WebOptions = field(default_factory=WebOptions)
     unreachable_s: float = 1.0  # between two tries to tell the ledger how a job ended
+    side_by_side: int = 4  # jobs that one process hears at once, if they are short
+    look_s: float = 1.0  # between two looks for another job while one is worked on
 
 
 class Workplace:
@@ -93,26 +96,27 @@ class Workplace:
         self.tools = tools
         self.options = options
         self._new_engines = new_engines
-        self._beat: Beat | None = None
+        self._here = local()  # each thread minds a claim of its own
 
     @cached_property
     def engines(self) -> Engines:
         """Kept for all jobs of this process."""
-        return self._new_engines(process_log().info, self._heed)
+        return self._new_engines(process_log().info, self.heed)
 
     @contextmanager
     def minding(self, claim: Claim, log: Log) -> Iterator[Beat]:
         """Keep the claim for as long as the `with` lasts."""
         with Beat(self.ledger, claim, self.options.beat, log) as beat:
-            self._beat = beat
+            self._here.beat = beat
             try:
                 yield beat
             finally:
-                self._beat = None
+                self._here.beat = None
 
-    def _heed(self) -> None:
-        if self._beat is not None:
-            self._beat.check()
+    def heed(self) -> None:
+        """Raise Stopped if the job of this thread is to end."""
+        if beat := getattr(self._here, "beat", None):
+            beat.check()
 
     def ring(self, stage: QueueStage) -> None:
         """Wake another process; where that fails, a reaper will."""
@@ -130,10 +134,20 @@ class Workplace:
 
 
 def drain(place: Workplace) -> None:
-    """Work on the best jobs of the stage until none is ready, or the worker is to stop."""
-    while claim := _next(place):
-        place.ring(place.stage)  # another process may be idle, and another job ready
-        work_on(claim, place)
+    """Work on the best jobs of the stage until none is ready, or the worker is to stop.
+
+    Short ones are heard side by side. One that was tried before is alone: whatever ended the other
+    attempt, its neighbours are not to pay for it with theirs.
+    """
+    seats = Seats(place.options.side_by_side if place.stage == "speech" else 1)
+    is_busy = True
+    while is_busy:
+        seats.wait_for_room()
+        if claim := _next(place):
+            place.ring(place.stage)  # another process may be idle, and another job ready
+            seats.seat(partial(work_on, claim, place, seats), is_alone=claim.attempt > 1)
+        else:
+            is_busy = seats.wait_for_leave(place.options.look_s)
 
 
 def _next(place: Workplace) -> Claim | None:
@@ -144,22 +158,23 @@ def _next(place: Workplace) -> Claim | None:
         return None
 
 
-def work_on(claim: Claim, place: Workplace) -> None:
+def work_on(claim: Claim, place: Workplace, seats: Seats, seat: Seat) -> None:
     """One attempt at a job, however it ends."""
     log = job_log(claim)
     log.info("%s begins: %s", claim.stage, display(claim.job.source.path))
     with place.minding(claim, log) as beat:
         try:
-            STEPS[claim.stage](claim, place, beat, log)
+            seats.wait_for_turn(seat, beat.check)
+            STEPS[claim.stage](claim, place, seats.metered(seat, beat), log)
         except Stopped as stopped:
             _put_down(claim, place, stopped.verdict, log)
         except Exception as error:  # noqa: BLE001  - one bad file must not stop the others
             _fail(claim, place, error, log)
 
 
-def _convert(claim: Claim, place: Workplace, beat: Beat, log: Log) -> None:
-    with brought(claim.job, place.store.home, place.options.web, beat.check) as job:
-        length_s = prepare(job, place.store, place.engines, place.tools, beat)
+def _convert(claim: Claim, place: Workplace, listener: Listener, log: Log) -> None:
+    with brought(claim.job, place.store.home, place.options.web, place.heed) as job:
+        length_s = prepare(job, place.store, place.engines, place.tools, listener)
     if place.tell(lambda: place.ledger.advance(claim, length_s or None)):
         log.info("converted: %.0f s of sound", length_s)
         place.ring("speech")
@@ -167,9 +182,9 @@ def _convert(claim: Claim, place: Workplace, beat: Beat, log: Log) -> None:
         log.warning("%s", LOST)
 
 
-def _speech(claim: Claim, place: Workplace, beat: Beat, log: Log) -> None:
-    with brought(claim.job, place.store.home, place.options.web, beat.check) as job:
-        outcome = run(job, place.store, place.engines, place.tools, beat)
+def _speech(claim: Claim, place: Workplace, listener: Listener, log: Log) -> None:
+    with brought(claim.job, place.store.home, place.options.web, place.heed) as job:
+        outcome = run(job, place.store, place.engines, place.tools, listener)
     if place.tell(lambda: place.ledger.finish(claim, outcome)):
         log.info("%s: %s", outcome.state, ", ".join(map(display, outcome.outputs)))
     else:
@@ -178,7 +193,7 @@ def _speech(claim: Claim, place: Workplace, beat: Beat, log: Log) -> None:
         let_go(url, place.store.home)
 
 
-STEPS: dict[QueueStage, Callable[[Claim, Workplace, Beat, Log], None]] = {
+STEPS: dict[QueueStage, Callable[[Claim, Workplace, Listener, Log], None]] = {
     "convert": _convert,
     "speech": _speech,
 }
@@ -208,6 +223,8 @@ def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
         log.error("internal error, please report it", exc_info=error)
         reason = f"{display(claim.job.source.path)}: internal error, please report it ({error!r})."
     wait_s = wait_before_next(claim.attempt, place.options) if remedy == "again" else None
+    if wait_s is None and (url := address_of(claim.job.source)):
+        let_go(url, place.store.home)  # nobody will want it again
     place.tell(lambda: place.ledger.fail(claim, reason, type(error).__name__, wait_s))
     log.warning("failed: %s", reason)
 

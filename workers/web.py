@@ -1,7 +1,7 @@
-"""One GET of an address that a stranger may have given.
+"""One GET or POST of an address that a stranger may have given.
 
 Goes in: an http or https address. Comes out: the answer of the server that it leads to. Does not
-know: what is fetched, where it goes.
+know: what is fetched or told, where it goes.
 
 No address may reach into this machine's own network. Each one, also after a redirect, is resolved
 once, every number that it stands for is checked, and the connection is made to a checked number:
@@ -21,7 +21,7 @@ from threading import Timer
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
-from pipeline.errors import BadOption, MachineError, Unreadable
+from pipeline.errors import BadOption, Undelivered, Unreadable
 from pipeline.source import display
 from pipeline.version import __version__
 
@@ -40,10 +40,6 @@ _UNTOUCHED = "%/:=&?~#+!$,;'@()*[]"  # of an address that was quoted already
 _UNICAST = IPv6Network("2000::/3")  # RFC 4291; nothing else is routed between networks
 _6TO4 = IPv6Network("2002::/16")  # RFC 3056: carries an IPv4 address, and is out of use
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: carries one, and is in use
-
-
-class Undelivered(MachineError):
-    """A server does not answer, or breaks off; it may do better later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +120,7 @@ def get(
         if time.monotonic() >= ends_s:
             raise Undelivered(f"{display(url)}: it took too long: try again later.")
         with ExitStack() as stack:
-            response = _response(normal(url), headers, options, ends_s, resolve, stack)
+            response = _response(normal(url), None, headers, options, ends_s, resolve, stack)
             onward = response.headers.get("Location") if response.status in _REDIRECTS else None
             if onward is None:
                 pieces = _pieces(url, response, options)
@@ -136,15 +132,35 @@ def get(
     raise BadOption(f"{display(url)}: redirected too often: give the address of the file itself.")
 
 
+def post(
+    url: str,
+    body: bytes,
+    headers: dict[str, str],
+    options: WebOptions,
+    ends_s: float,
+    resolve: Resolve = numbers_of,
+) -> Answer:
+    """What the server says to a body, without its pieces; no redirect is followed.
+
+    Raises as `get` does.
+    """
+    if options.offline:
+        raise BadOption("TRANSCRIBE_OFFLINE forbids to tell it anything.")
+    with ExitStack() as stack:
+        response = _response(normal(url), body, headers, options, ends_s, resolve, stack)
+        return Answer(response.status, response.reason, response.headers, response.length, iter(()))
+
+
 def _response(
     url: str,
+    body: bytes | None,
     headers: dict[str, str],
     options: WebOptions,
     ends_s: float,
     resolve: Resolve,
     stack: ExitStack,
 ) -> HTTPResponse:
-    """What one server answers; the connection ends with the stack."""
+    """What one server answers to a POST, or without a body to a GET, while the stack lasts."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     connection = (HTTPSConnection if parts.scheme == "https" else HTTPConnection)(host, port)
@@ -156,7 +172,8 @@ def _response(
         if isinstance(stream, SSLSocket):
             stream.do_handshake()
         connection.sock = stream
-        connection.request("GET", urlunsplit(("", "", *parts[2:4], "")), None, ours | headers)
+        place, method = urlunsplit(("", "", *parts[2:4], "")), "GET" if body is None else "POST"
+        connection.request(method, place, body, ours | headers)
         return stack.enter_context(connection.getresponse())
 
 
@@ -174,7 +191,7 @@ def _checked(host: str, numbers: tuple[str, ...], own: tuple[str, ...]) -> tuple
         if not is_public(address) and not any(address in network for network in networks):
             raise BadOption(
                 f"{display(host)} is {number}, which is not on the public internet: "
-                "fetch it yourself and give the file."
+                "if it is your own, name its network in TRANSCRIBE_OWN_NETWORKS."
             )
     return numbers
 

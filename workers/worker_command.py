@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from workers.settings import Settings
 
 FLEET, BEAT = FleetOptions(), BeatOptions()  # the defaults
+LEASES_OF_PATIENCE = 3  # with a crew that takes no job although some are ready
 CORES_PER_CONVERSION = 4  # the others hear
 MOST_CONVERSIONS = 8
+UNUSED: tuple[QueueStage, ...] = ("text",)  # of the ledger's stages: no job has them yet
 
 
 class Stages(click.ParamType[tuple[QueueStage, ...]]):
@@ -60,7 +62,7 @@ class Stages(click.ParamType[tuple[QueueStage, ...]]):
     default="convert,speech",
     show_default=True,
     metavar="LIST",
-    help="Which stages this machine works on: convert, speech, text.",
+    help="Which stages this machine works on: convert, speech; text is not used yet.",
 )
 @click.option(
     "--concurrency",
@@ -126,27 +128,37 @@ def _work(session: Session, flags: dict[str, Any]) -> None:
     ledger = Ledger(redis)
     for problem in problems(redis):
         process_log().warning("%s", problem)
-    orders = _orders(flags, session.settings, log)
-    options = FleetOptions(burst=flags["burst"], grace_s=flags["grace_s"])
-    fleet = Fleet(orders[0].worker, orders, ledger, Bell(new_app(url), redis), options)
-    process_log().info("working: %s", ", ".join(one.name for one in orders))
+    name = fleet_name()
+    orders = _orders(name, flags, session.settings, log)
+    options = FleetOptions(
+        burst=flags["burst"],
+        grace_s=flags["grace_s"],
+        patience_s=max(FLEET.patience_s, LEASES_OF_PATIENCE * flags["lease_s"]),
+        recover_s=flags["lease_s"] / 3,  # the time between two beats, if not more
+    )
+    fleet = Fleet(name, orders, ledger, Bell(new_app(url), redis), options)
+    for stage in set(UNUSED).intersection(flags["queues"]):
+        process_log().warning("no job has the stage %s yet: nobody is started for it", stage)
+    process_log().info("working: %s", ", ".join(one.name for one in orders) or "nobody")
     with served(flags["port"], ledger.counts) if flags["port"] else nullcontext():
         fleet.run()
 
 
-def _orders(flags: dict[str, Any], settings: Settings, log: LogOptions) -> tuple[Orders, ...]:
+def _orders(
+    name: str, flags: dict[str, Any], settings: Settings, log: LogOptions
+) -> tuple[Orders, ...]:
     """What each crew is to do."""
     machine = machine_of(flags, settings)
     every = Orders(
         stage="speech",
-        worker=fleet_name(),
+        worker=name,
         weights_dir=machine.weights_dir,
         device=machine.device,
         batch_size=machine.batch_size,
         threads=machine.threads,
         work=WorkOptions(
             BeatOptions(lease_s=flags["lease_s"], grace_s=flags["grace_s"]),
-            web=WebOptions(offline=settings.offline),
+            web=WebOptions(settings.offline, settings.own_networks),
         ),
         log=log,
     )
@@ -175,7 +187,7 @@ def devices_for(asked: str, gpus: int) -> tuple[str, ...]:
 def crews(
     stages: tuple[QueueStage, ...], every: Orders, conversions: int, devices: tuple[str, ...]
 ) -> tuple[Orders, ...]:
-    """One crew a stage; of those that hear, one a device."""
+    """One crew a stage that is used; of those that hear, one a device."""
     found: list[Orders] = []
     for stage in stages:
         if stage == "speech":
@@ -184,8 +196,6 @@ def crews(
             found.append(
                 replace(every, stage=stage, device="cpu", threads=1, processes=conversions)
             )
-        else:
-            found.append(replace(every, stage=stage))
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ names the promise. Does not know: what was done to the workers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 ENDED = ("done", "failed", "dead", "cancelled")
@@ -18,7 +19,7 @@ class Asked:
 
     id: str
     media: Path
-    content: bytes  # of the media when it was asked for
+    content: bytes | None  # of the media when it was asked for; None: somebody changed it
     srt: Path
     subtitles: bytes  # as an undisturbed run writes them
     length_s: float
@@ -55,7 +56,9 @@ def _places(redis, prefix):
 
 def _one_output(one, ledger):
     """I2, I6: one file, equal to an undisturbed run's, if and only if the ledger says done."""
-    written = sorted(one.srt.parent.glob(f"{one.media.stem}.*srt"))
+    written = sorted(one.srt.parent.glob(f"{escape(one.media.stem)}.*srt"))
+    if one.srt.exists() and one.srt not in written:  # its name was too long
+        written.append(one.srt)
     if ledger.record(one.id).state == "done":
         assert written == [one.srt], f"I2: {one.media.name} led to {written}"
         assert one.srt.read_bytes() == one.subtitles, f"I2: {one.srt.name} is another"
@@ -73,13 +76,15 @@ def _nothing_half(asked):
     for one in asked:
         if one.srt.exists():
             cues = list(srt.parse(one.srt.read_text(encoding="utf-8")))
-            assert cues, f"I3: {one.srt.name} is empty"
-            assert cues[-1].end.total_seconds() <= one.length_s, f"I3: {one.srt.name} is too long"
+            assert cues or not one.subtitles, f"I3: {one.srt.name} is empty"
+            assert not cues or cues[-1].end.total_seconds() <= one.length_s, (
+                f"I3: {one.srt.name} is too long"
+            )
 
 
 def _source_is_there(one):
     """I4: nobody touched the media."""
-    assert one.media.read_bytes() == one.content, f"I4: {one.media.name}"
+    assert one.content is None or one.media.read_bytes() == one.content, f"I4: {one.media.name}"
 
 
 def _nothing_left(redis, home, prefix):

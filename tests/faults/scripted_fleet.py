@@ -10,18 +10,22 @@ import json
 import sys
 from pathlib import Path
 
+from pipeline.ffmpeg import Tools
 from workers import settings
 from workers.app import Bell, new_app
 from workers.beat import BeatOptions
 from workers.connection import connect
 from workers.crew import Orders
-from workers.fleet import Fleet, FleetOptions
+from workers.fleet import CREW, Fleet, FleetOptions
 from workers.ledger import Ledger
 from workers.log import LogOptions, install
 from workers.tasks import WorkOptions
 from workers.worker_command import fleet_name
 
-CREW = (sys.executable, str(Path(__file__).with_name("scripted_crew.py")))
+CREWS = {
+    "scripted": (sys.executable, str(Path(__file__).with_name("scripted_crew.py"))),
+    "real": CREW,
+}
 
 
 def main(options):
@@ -38,7 +42,15 @@ def main(options):
     work = WorkOptions(beat, waits_s=(0.1,), busy_s=0.3, unreachable_s=0.1)
     name = fleet_name()
     orders = tuple(
-        Orders(stage, name, found.home, options["processes"], work=work, log=log)
+        Orders(
+            stage,
+            name,
+            found.home,
+            options["processes"],
+            tools=Tools(stall_s=options["stall_s"]),
+            work=work,
+            log=log,
+        )
         for stage in options["stages"]
     )
     redis = connect(found.redis_url)
@@ -54,7 +66,7 @@ def main(options):
             look_s=0.1,
             restart_s=0.5,
         ),
-        CREW,
+        CREWS[options["crew"]],
     )
     fleet.run()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.yard import until
+from tests.faults.processes import until
 from workers.app import WAKE, new_app, queue_of
 
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.faults.oracle import processes_of
-from tests.faults.yard import kill, until
+from tests.faults.processes import kill, until
 
 
 def test_a_job_that_fits_into_the_grace_is_finished(yard):

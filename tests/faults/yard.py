@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import wave
+import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from redis.exceptions import RedisError
 
 from pipeline.ffmpeg import Tools
 from pipeline.run import run
@@ -27,14 +21,15 @@ from pipeline.source import take
 from pipeline.store import Store
 from pipeline.types import Job, OutputOptions, SpeechOptions
 from tests.faults.oracle import ENDED, Asked, check, processes_of
+from tests.faults.processes import FleetProcess, RedisServer, kill, until
 from tests.faults.scripted_crew import PacedEngines
-from workers.connection import connect
+from tests.faults.sounds import FFMPEG, write_sound
 from workers.ledger import Ledger
 from workers.ledger_records import Entry
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PATIENCE_S = 60.0
+NO_TOOLS = "there is none"  # in place of ffmpeg's script
 OPTIONS = {
     "stages": ["convert", "speech"],
     "processes": 1,
@@ -43,6 +38,8 @@ OPTIONS = {
     "grace_s": 5.0,
     "margin_s": 10.0,
     "burst": False,
+    "stall_s": 120.0,
+    "crew": "scripted",  # or "real": with models
 }
 
 
@@ -59,67 +56,6 @@ class Silent:
         pass
 
 
-class RedisServer:
-    """redis-server on a port of its own, with a file that survives it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.port = _free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.process = None
-        self.client = connect(self.url)
-
-    def start(self):
-        self.process = subprocess.Popen(
-            [
-                *("redis-server", "--port", str(self.port), "--dir", self.folder),
-                *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-                *("--maxmemory-policy", "noeviction", "--enable-debug-command", "yes"),
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        until(self._answers, "Redis does not start")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def _answers(self):
-        try:
-            return self.client.ping()
-        except RedisError:
-            return False
-
-
-class FleetProcess:
-    """A supervisor, as a process."""
-
-    def __init__(self, process, home):
-        self.process = process
-        self.home = home
-
-    @property
-    def pid(self):
-        return self.process.pid
-
-    def crews(self):
-        """The masters: group leaders among the supervisor's children."""
-        return [pid for pid in children_of(self.pid) if os.getpgid(pid) == pid]
-
-    def workers(self):
-        """The children that work."""
-        return [child for crew in self.crews() for child in children_of(crew)]
-
-    def kill_everything(self):
-        for pid in processes_of(self.home):
-            kill(pid)
-        self.process.wait()
-
-    def term(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
-
-
 class Yard:
     """Everything that a fault needs."""
 
@@ -128,74 +64,110 @@ class Yard:
         self.media = folder / "media"
         self.undisturbed = folder / "undisturbed"
         for made in (self.home, self.media):
-            made.mkdir()
+            made.mkdir(exist_ok=True)  # a disk of its own may be mounted there
         self.redis = redis
         self.ledger = Ledger(redis.client, attempts=attempts)
         self.asked = []
         self._folder = folder
         self._fleets = []
 
-    def ask(self, name, length_s, script="", ends=("done",), priority="normal"):
-        """Enqueue a file of this length whose engine goes by the script."""
+    def ask(self, name, length_s, script="", **wishes):
+        """Enqueue a hum of this length whose engine goes by the script."""
         path = self.media / name
-        _write_sound(path, length_s)
-        job = Job(
-            take(path), SpeechOptions(language="en", initial_prompt=script or None), OutputOptions()
-        )
+        write_sound(path, length_s)
+        return self.ask_for(path, length_s, script, **wishes)
+
+    def ask_for(
+        self,
+        path,
+        length_s,
+        script="",
+        ends=("done",),
+        priority="normal",
+        output_dir=None,
+        subtitles=None,
+    ):
+        """Enqueue a file; what an undisturbed run writes is found out unless it is given."""
+        job = job_for(path, script, output_dir)
         (accepted,) = self.ledger.accept([Entry(job, priority, length_s)])
+        name = f"{path.stem}.en.srt"
+        if subtitles is None:
+            written = self._undisturbed(job)
+            name, subtitles = written.name, written.read_bytes()
         one = Asked(
             id=accepted.id,
             media=path,
             content=path.read_bytes(),
-            srt=path.with_name(f"{path.stem}.en.srt"),
-            subtitles=self._undisturbed(job),
+            srt=(output_dir or path.parent) / name,
+            subtitles=subtitles,
             length_s=length_s,
             ends=ends,
         )
         self.asked.append(one)
         return one
 
+    def expect(self, one, **changes):
+        """Something else of a job than was expected when it was asked for."""
+        self.asked[self.asked.index(one)] = changed = replace(one, **changes)
+        return changed
+
+    def allow(self, attempts):
+        """Jobs that are asked for from now on may be tried so often."""
+        self.ledger = Ledger(self.redis.client, attempts=attempts)
+
     def _undisturbed(self, job):
         """What a run writes that nobody disturbs, and no script slows."""
-        output = replace(job.output, output_dir=self.undisturbed)
+        folder = self.undisturbed / str(len(self.asked))  # no name is another's there
         quiet = replace(job.speech, initial_prompt=None)
+        job = replace(job, output=replace(job.output, output_dir=folder), speech=quiet)
         store = Store(self._folder / "other-home")
-        outcome = run(
-            replace(job, output=output, speech=quiet), store, PacedEngines(bool), Tools(), Silent()
-        )
-        return outcome.outputs[0].read_bytes()
+        return run(job, store, PacedEngines(bool), Tools(), Silent()).outputs[0]
 
-    def start(self, home=None, convert_speed=None, **changes):
-        """A fleet; its ffmpeg converts so many seconds in one where a speed is given."""
+    def start(
+        self,
+        home=None,
+        convert_speed=None,
+        ffmpeg=None,
+        environment=(),
+        log=None,
+        url=None,
+        root=ROOT,
+        **changes,
+    ):
+        """A fleet; its ffmpeg converts so many seconds in one, or is this shell script."""
         home = home or self.home
+        if convert_speed is not None:
+            ffmpeg = f'exec {FFMPEG} -readrate {convert_speed} "$@"'
         environment = {
             **os.environ,
-            "PATH": f"{self._slow(convert_speed)}:{os.environ['PATH']}",
+            "PATH": self._tools(ffmpeg),
             "TRANSCRIBE_HOME": str(home),
-            "TRANSCRIBE_REDIS_URL": self.redis.url,
-            "PYTHONPATH": str(ROOT),
+            "TRANSCRIBE_REDIS_URL": url or self.redis.url,
+            "PYTHONPATH": str(root),
+            **dict(environment),
         }
-        with (self._folder / "log").open("ab") as log:
+        with (log or self._folder / "log").open("ab") as complaints:
             process = subprocess.Popen(
                 [sys.executable, HERE / "scripted_fleet.py", json.dumps({**OPTIONS, **changes})],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stderr=log,
+                stderr=complaints,
                 start_new_session=True,
             )
         fleet = FleetProcess(process, home)
         self._fleets.append(fleet)
         return fleet
 
-    def _slow(self, speed):
-        """A folder with an ffmpeg that takes its time."""
-        folder = self._folder / f"speed-{speed}"
-        folder.mkdir(exist_ok=True)
-        if speed is not None:
-            script = f'#!/bin/sh\nexec {shutil.which("ffmpeg")} -readrate {speed} "$@"\n'
-            (folder / "ffmpeg").write_text(script)
-            (folder / "ffmpeg").chmod(0o755)
-        return folder
+    def _tools(self, ffmpeg):
+        """A PATH on which this script is ffmpeg; or the usual one, or one where nothing is."""
+        if ffmpeg is None:
+            return os.environ["PATH"]
+        folder = Path(tempfile.mkdtemp(prefix="tools-", dir=self._folder))
+        if ffmpeg == NO_TOOLS:
+            return str(folder)
+        (folder / "ffmpeg").write_text(f"#!/bin/sh\n{ffmpeg}\n")
+        (folder / "ffmpeg").chmod(0o755)
+        return f"{folder}:{os.environ['PATH']}"
 
     def until_at(self, one, *stages, done_s=0.0):
         """Wait until the job is in one of these stages, and got so far in it."""
@@ -224,7 +196,8 @@ class Yard:
         check(self.asked, self.ledger, self.redis.client, self.home)
 
     def log(self):
-        return (self._folder / "log").read_text()
+        path = self._folder / "log"
+        return path.read_text() if path.exists() else ""
 
     def end(self):
         for fleet in self._fleets:
@@ -235,54 +208,20 @@ class Yard:
 
 
 @contextmanager
-def opened(folder, attempts=3):
+def opened(folder, attempts=3, redis=None):
     """A yard in this folder; at the end nothing of it runs any more."""
-    redis = RedisServer(folder)
-    redis.start()
+    redis = redis or RedisServer(folder)
     made = Yard(folder, redis, attempts)
     try:
+        redis.start()
         yield made
     finally:
         made.end()
         redis.kill()
+        redis.client.close()
 
 
-def until(condition, what, patience_s=PATIENCE_S):
-    """Wait for something that another process does."""
-    deadline_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.02)
-
-
-def kill(pid, number=signal.SIGKILL):
-    """A signal, if anybody is there to get it."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
-
-
-def children_of(pid):
-    """Living children, the oldest first."""
-    try:
-        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(child) for child in listed.split()]
-
-
-def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def _write_sound(path, length_s):
-    """A quiet hum of its own for each length: no two files are the same sound."""
-    times = np.arange(int(length_s * 8000)) / 8000
-    samples = (1000 * np.sin(times * 200 * np.pi + length_s)).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(samples.tobytes())
+def job_for(path, script="", output_dir=None):
+    """What is asked for a file."""
+    speech = SpeechOptions(language="en", initial_prompt=script or None)
+    return Job(take(path), speech, OutputOptions(output_dir=output_dir))

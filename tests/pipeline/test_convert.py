@@ -197,10 +197,17 @@ def test_odd_names_are_nothing_but_names(media, tools, tmp_path, raw):
 
 
 def test_too_small_a_disk_is_told_before_the_work(media, tools, target):
-    path = media.tone("small.wav", 1)
-    info = replace(probe(path, None, None, tools), duration_s=1e12)
-    with pytest.raises(StorageFailed, match=r"small\.wav needs 32,000,000,000.0 MB .* MB left"):
+    path = media.tone("sparse.wav", 1)
+    info = replace(probe(path, None, None, tools), duration_s=1e11)
+    os.truncate(path, 10**12)  # mostly a hole; it could be as long as it claims
+    with pytest.raises(StorageFailed, match=r"sparse\.wav needs 3,200,000,000.0 MB .* MB left"):
         convert(path, info, target, tools, lambda _: None)
+
+
+def test_what_no_file_of_its_size_can_hold_needs_no_room(media, tools, target):
+    path = media.tone("lying.wav", 1)
+    info = replace(probe(path, None, None, tools), duration_s=1e12)
+    assert convert(path, info, target, tools, lambda _: None).duration_s == 1
 
 
 def test_a_folder_that_is_gone_is_told(media, tools, target):

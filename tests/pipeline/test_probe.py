@@ -20,7 +20,7 @@ from pipeline.errors import (
     ToolMissing,
     Unreadable,
 )
-from pipeline.probe import probe
+from pipeline.probe import embedded_subtitles, probe
 
 
 @pytest.fixture
@@ -250,3 +250,53 @@ def test_a_broken_ffprobe_is_not_the_files_fault(media, tools, fake_tool):
     broken = fake_tool("echo 'libx264.so: cannot open shared object' >&2; exit 127")
     with pytest.raises(ToolFailed, match=r"failed: libx264\.so: cannot open"):
         probe(media.tone("small.wav", 1), None, None, replace(tools, ffprobe=broken))
+
+
+# ── subtitles in it ──────────────────────────────────────────────────────────────────────────
+
+
+SUBTITLE = "1\n00:00:00,000 --> 00:00:01,000\nHello.\n"
+
+
+def with_subtitles(media, name, *options):
+    text = media.folder / "hello.srt"
+    text.write_text(SUBTITLE)
+    tracks = ("-f", "lavfi", "-i", "sine=440:d=2", *("-i", text) * 3)
+    maps = ("-map", "0", "-map", "1", "-map", "2", "-map", "3")
+    return media.make(name, *tracks, *maps, *options)
+
+
+def test_the_languages_of_text_subtitles_are_told_in_order(media, tools):
+    tags = ("-metadata:s:s:0", "language=ger", "-metadata:s:s:1", "language=eng")
+    for name, codec in (("subtitled.mkv", "srt"), ("subtitled.mp4", "mov_text")):
+        film = with_subtitles(media, name, "-c:s", codec, *tags)
+        assert embedded_subtitles(film, tools) == ("de", "en", None)
+
+
+def test_forced_subtitles_are_not_full_ones(media, tools):
+    film = with_subtitles(
+        media,
+        "forced.mkv",
+        *("-c:s", "srt", "-disposition:s:0", "forced"),
+        *("-metadata:s:s:0", "language=en", "-metadata:s:s:1", "language=fr"),
+    )
+    assert embedded_subtitles(film, tools) == ("fr", None)
+
+
+def test_pictures_of_subtitles_are_no_text(media, tools, fake_tool):
+    """ffmpeg cannot make them out of text, so a stand-in says what ffprobe says of a Blu-ray."""
+    streams = [
+        {"codec_type": "subtitle", "codec_name": name, "tags": {"language": "eng"}}
+        for name in ("hdmv_pgs_subtitle", "dvd_subtitle", "subrip")
+    ]
+    report = json.dumps({"format": {"format_name": "mpegts"}, "streams": streams})
+    told = replace(tools, ffprobe=fake_tool(f"echo '{report}'"))
+    assert embedded_subtitles(media.tone("plain.mp3", 3), told) == ("en",)
+
+
+def test_a_file_without_subtitles_has_none_and_a_playlist_is_refused(media, tools, tmp_path):
+    assert embedded_subtitles(media.tone("plain.mp3", 3), tools) == ()
+    playlist = tmp_path / "list.mkv"
+    playlist.write_text("#EXTM3U\nsecret.srt\n")
+    with pytest.raises(NotMedia):
+        embedded_subtitles(playlist, tools)

@@ -138,45 +138,6 @@ def test_finishing_lets_the_big_file_go_and_keeps_what_was_heard(store, job):
         assert folder.read("done", Done) == Done("x", (Path("/m/talk.en.srt"),))
 
 
-class TestClaims:
-    """An output path belongs to one source."""
-
-    @pytest.fixture
-    def media(self, tmp_path):
-        first, second = tmp_path / "a.mp3", tmp_path / "a.mp4"
-        first.touch()
-        second.touch()
-        return first, second
-
-    def test_the_first_to_come_has_the_path(self, store, tmp_path, media):
-        first, second = media
-        assert store.claim([tmp_path / "a.en.srt"], first)
-        assert not store.claim([tmp_path / "a.en.srt"], second)
-        assert store.claim([tmp_path / "a.en.srt"], first)
-
-    def test_of_several_paths_all_are_taken_or_none(self, store, tmp_path, media):
-        first, second = media
-        assert store.claim([tmp_path / "a.en.srt"], first)
-        assert not store.claim([tmp_path / "a.en.json", tmp_path / "a.en.srt"], second)
-        assert store.claim([tmp_path / "a.en.json"], first)
-
-    def test_a_claim_passes_on_when_its_source_is_gone(self, store, tmp_path, media):
-        first, second = media
-        assert store.claim([tmp_path / "a.en.srt"], first)
-        first.unlink()
-        assert store.claim([tmp_path / "a.en.srt"], second)
-
-    def test_clean_forgets_claims_that_protect_nothing(self, store, tmp_path, media):
-        first, second = media
-        store.claim([tmp_path / "a.en.srt", tmp_path / "b.en.srt"], first)
-        store.claim([tmp_path / "c.en.srt"], second)
-        first.unlink()
-        (tmp_path / "a.en.srt").touch()
-        store.clean(everything=True)
-        claims = [path for path in (store.home / "outputs").iterdir() if path.name != "lock"]
-        assert len(claims) == 2
-
-
 class TestClean:
     """`transcribe clean` removes what nobody needs."""
 

@@ -10,7 +10,7 @@ import workers.app
 from pipeline.errors import QueueUnavailable
 from workers.app import WAKE, Bell, new_app, queue_of
 from workers.connection import connect
-from workers.ledger import PREFIX
+from workers.ledger_view import PREFIX
 
 
 @pytest.fixture

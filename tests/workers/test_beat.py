@@ -97,6 +97,22 @@ def test_progress_is_in_the_ledger_with_the_next_beat(ledger, claim):
         until(lambda: ledger.record(claim.id).done_s == 42.0)
 
 
+def test_what_an_earlier_run_heard_is_told_apart(ledger, claim, beat, clock):
+    def known():
+        beat.note("")  # nothing is told by it
+        beat._tell()
+        record = ledger.record(claim.id)
+        return record.taken_up_s, record.done_s
+
+    beat.stage("transcribe", 100.0)
+    beat.progress(40.0)  # at once: an earlier run did that
+    assert known() == (40.0, 40.0)
+    beat.stage("transcribe", 100.0)
+    clock.now_s += 9.0
+    beat.progress(30.0)  # heard now
+    assert known() == (0.0, 30.0)
+
+
 def test_a_lease_does_not_run_out_while_the_work_goes_on(ledger, claim):
     short = replace(OPTIONS, lease_s=0.3)
     ledger.beat(claim, short.lease_s, None, 0.0, None, short.slice_s)

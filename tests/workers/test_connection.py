@@ -149,7 +149,7 @@ def test_an_address_that_is_none_is_refused_without_being_shown(url):
 
 def test_celery_waits_no_longer_than_the_ledger_does():
     _, options = celery_broker("redis://host:6379/0")
-    assert options["socket_timeout"] == 30
+    assert options["socket_timeout"] == 10
     assert options["socket_connect_timeout"] <= 2
 
 

@@ -12,8 +12,9 @@ from pipeline.types import Job, OutputOptions, Source, SpeechOptions
 from workers.app import Bell, new_app, queue_of
 from workers.crew import Orders
 from workers.fleet import Fleet, FleetOptions, is_idle
-from workers.ledger import PREFIX, Ledger
+from workers.ledger import Ledger
 from workers.ledger_records import Counts, Entry
+from workers.ledger_view import PREFIX
 
 # A crew reads its orders and does one thing; one of them tells the fleet to stop.
 BEGIN = """
@@ -135,6 +136,80 @@ stop()
 """
     run_fleet(script, "speech")
     assert ledger.record(accepted.id).state == "queued"
+
+
+def test_a_crew_that_takes_nothing_though_jobs_are_ready_is_started_again(
+    run_fleet, ledger, tmp_path
+):
+    ledger.accept([job(tmp_path)])
+    script = """
+(folder / str(os.getpid())).touch()
+if len(list(folder.iterdir())) == 2: stop()
+time.sleep(60)
+"""
+    run_fleet(script, "convert", patience_s=0.2)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("why_not", ["at work", "paused", "another stage"])
+def test_a_crew_that_is_at_work_or_has_nothing_to_take_is_left_alone(
+    run_fleet, ledger, tmp_path, why_not
+):
+    ledger.accept([job(tmp_path, number) for number in (1, 2)])
+    if why_not == "paused":
+        ledger.pause()
+    patience_s = 3.0 if why_not == "at work" else 0.3  # to start and claim
+    script = f"""
+from redis import Redis
+from workers.ledger import Ledger
+(folder / str(os.getpid())).touch()
+redis = Redis.from_url(url, decode_responses=True)
+if "{why_not}" == "at work":
+    Ledger(redis).claim("convert", f"fleet/convert-{{os.getpid()}}", 60)
+time.sleep({2 * patience_s})
+stop()
+"""
+    stage = "speech" if why_not == "another stage" else "convert"
+    run_fleet(script, stage, patience_s=patience_s)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+FROZEN = """
+from redis import Redis
+from workers.ledger import Ledger
+redis = Redis.from_url(url, decode_responses=True)
+ledger = Ledger(redis)
+if (child := os.fork()) == 0:
+    ledger.claim("convert", f"fleet/convert-{os.getpid()}", 0.1)
+    if "comes back" in sys.argv[3:]:
+        until(lambda: ledger.claim("convert", f"fleet/convert-{os.getpid()}", 60))
+    time.sleep(60)
+"""
+
+
+def test_a_process_whose_lease_ran_out_is_killed(run_fleet, ledger, tmp_path):
+    """It is frozen, and holds the job's folder, so that nobody else could go on with it."""
+    ledger.accept([job(tmp_path)])
+    script = """
+ended, status = os.waitpid(child, 0)
+(folder / "ended").write_text(str(os.WTERMSIG(status)))
+stop()
+"""
+    run_fleet(FROZEN + script, "convert", recover_s=0.1)
+    assert (tmp_path / "ended").read_text() == "9"
+
+
+def test_one_that_has_come_back_by_itself_is_left_alone(run_fleet, ledger, tmp_path):
+    ledger.accept([job(tmp_path)])
+    script = """
+until(lambda: redis.hget("transcribe:attempts", "retried"))
+until(lambda: redis.zcard("transcribe:running"))
+time.sleep(0.6)
+(folder / "ended").write_text(str(os.waitpid(child, os.WNOHANG)[0]))
+stop()
+"""
+    run_fleet(FROZEN.replace("sys.argv[3:]", "'comes back'") + script, "convert", recover_s=0.3)
+    assert (tmp_path / "ended").read_text() == "0"
 
 
 def test_burst_ends_at_once_when_nothing_is_to_be_done(run_fleet):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import codec
 from pipeline.errors import QueueUnavailable
 from pipeline.store import output_id, work_id
 from pipeline.types import Job, Outcome, OutputOptions, Source, SpeechOptions
 from workers.ledger import Ledger, job_id
-from workers.ledger_records import PRIORITIES, STATES, Entry
+from workers.ledger_records import PRIORITIES, STATES, Counts, Entry, Record
 
 LEASE_S = 60.0
 SLICE_S = 600.0
@@ -206,23 +207,23 @@ def test_a_worker_that_is_to_stop_hears_it_and_gets_no_more(ledger):
 
 
 def test_jobs_of_a_newer_version_are_left_alone_and_counted(ledger, monkeypatch):
-    monkeypatch.setattr("workers.ledger.FORMAT", 2)
+    monkeypatch.setattr("workers.ledger_view.FORMAT", 2)
     ledger.accept([an_entry("new")])
-    monkeypatch.setattr("workers.ledger.FORMAT", 1)
+    monkeypatch.setattr("workers.ledger_view.FORMAT", 1)
     ledger.accept([an_entry("old")])
     assert ledger.claim("convert", "w", LEASE_S).job == a_job("old")
     assert ledger.claim("convert", "w", LEASE_S) is None
     counts = ledger.counts()
     assert (counts.newer, dict(counts.ready)["convert"], states(ledger)["queued"]) == (1, 0, 1)
-    monkeypatch.setattr("workers.ledger.FORMAT", 2)
+    monkeypatch.setattr("workers.ledger_view.FORMAT", 2)
     assert ledger.claim("convert", "w", LEASE_S).job == a_job("new")
 
 
 def test_an_older_worker_gives_a_newer_job_back_to_newer_workers(ledger, monkeypatch, clock):
-    monkeypatch.setattr("workers.ledger.FORMAT", 2)
+    monkeypatch.setattr("workers.ledger_view.FORMAT", 2)
     ledger.accept([an_entry()])
     ledger.claim("convert", "new", LEASE_S)
-    monkeypatch.setattr("workers.ledger.FORMAT", 1)
+    monkeypatch.setattr("workers.ledger_view.FORMAT", 1)
     let_run_out(ledger, clock)
     assert ledger.claim("convert", "old", LEASE_S) is None
     assert ledger.counts().newer == 1
@@ -557,6 +558,103 @@ def test_a_record_tells_how_far_a_running_job_is(ledger):
     assert record.started_s == pytest.approx(now_s, abs=1)
 
 
+def test_a_record_tells_since_when_a_stage_runs_and_where_this_attempt_took_it_up(ledger, clock):
+    ledger.accept([speech_only()])
+    claim = ledger.claim("speech", "w", LEASE_S)
+    ledger.beat(claim, LEASE_S, "convert", 5.0, 600.0, SLICE_S)
+    clock.forward(20)
+    ledger.beat(claim, LEASE_S, "transcribe", 300.0, 600.0, SLICE_S, 300.0)
+    clock.forward(10)
+    ledger.beat(claim, LEASE_S, "transcribe", 400.0, 600.0, SLICE_S, 300.0)
+    record, now_s = ledger.record(claim.id), ledger.counts().now_s
+    assert now_s - record.stage_began_s == pytest.approx(10, abs=1)
+    assert (record.done_s, record.taken_up_s) == (400.0, 300.0)
+    ledger.give_back(claim, "stopped")
+    ledger.claim("speech", "w", LEASE_S)
+    record = ledger.record(claim.id)
+    assert (record.pipeline_stage, record.done_s, record.taken_up_s) == (None, 0.0, 0.0)
+
+
+def test_a_record_survives_json(ledger):
+    (asked,) = ledger.accept([speech_only()])
+    claim = ledger.claim("speech", "w", LEASE_S)
+    ledger.finish(claim, outcome_of(claim, outputs=(Path("/media/a.srt"),)))
+    record = ledger.record(asked.id)
+    assert codec.loads(codec.dumps(record), Record) == record
+    counts = ledger.counts()
+    assert codec.loads(codec.dumps(counts), Counts) == counts
+
+
+def test_a_job_that_is_given_back_tells_why_it_waits(ledger):
+    ledger.accept([speech_only()])
+    claim = ledger.claim("speech", "w", LEASE_S)
+    ledger.give_back(claim, "another process is at it", 10)
+    record = ledger.record(claim.id)
+    assert (record.reason, record.attempts) == ("another process is at it", 0)
+
+
+def test_attempts_are_counted_by_how_they_ended(ledger, clock):
+    ledger.accept([speech_only(name) for name in "abcdef"])
+
+    def claim():
+        return ledger.claim("speech", "w", LEASE_S)
+
+    def ended():
+        return {end: number for end, number in ledger.counts().attempts if number}
+
+    assert ended() == {}
+    done, back, failed, cancelled = claim(), claim(), claim(), claim()
+    ledger.finish(done, outcome_of(done))
+    ledger.give_back(back, "stopped")
+    ledger.fail(failed, "no sound", "NoAudio", None)
+    ledger.cancel([cancelled.id])
+    assert ended() == {"done": 1, "given back": 1, "failed": 1, "cancelled": 1}
+    lost = claim()
+    let_run_out(ledger, clock)
+    assert ended()["retried"] == 1
+    for _ in range(2):
+        again = claim()
+        assert again.id == lost.id
+        ledger.fail(again, "it broke", "ToolFailed", 0)
+    assert ended() == {
+        "done": 1,
+        "given back": 1,
+        "failed": 1,
+        "cancelled": 1,
+        "retried": 2,
+        "dead": 1,
+    }
+
+
+def test_a_stage_that_is_done_is_an_attempt_that_is_done(ledger):
+    ledger.accept([an_entry()])
+    ledger.advance(ledger.claim("convert", "w", LEASE_S), None)
+    assert dict(ledger.counts().attempts)["done"] == 1
+
+
+def test_a_worker_is_told_once_which_of_its_processes_lost_their_lease(ledger, clock):
+    ledger.accept([speech_only("a"), speech_only("b")])
+    ledger.claim("speech", "host-1/speech-7", LEASE_S)
+    ledger.claim("speech", "host-2/speech-7", 1000)
+    assert ledger.lost("host-1") == ()
+    let_run_out(ledger, clock)
+    assert ledger.lost("host-2") == ()
+    assert ledger.lost("host-1") == ("host-1/speech-7",)
+    assert ledger.lost("host-1") == ()
+
+
+def test_ended_jobs_are_found_by_their_age(ledger, clock):
+    accepted = ledger.accept(speech_only(name) for name in "abc")
+    for one in accepted[:2]:
+        ledger.cancel([one.id])
+        clock.forward(100)
+    now_s = ledger.counts().now_s
+    assert ledger.ids(("cancelled",), now_s - 150) == (accepted[0].id,)
+    assert set(ledger.ids(("cancelled", "done"))) == {one.id for one in accepted[:2]}
+    assert ledger.ids(("queued",)) == (accepted[2].id,)
+    assert ledger.ids(("queued",), now_s) == ()
+
+
 def test_an_unknown_job_has_no_record(ledger):
     assert ledger.record("0" * 24) is None
     assert ledger.records(STATES, 10) == ()
@@ -659,7 +757,8 @@ def test_scripts_that_redis_forgot_are_sent_again(ledger, redis_server):
 
 
 def test_the_scripts_are_short_and_all_are_used():
-    used = (Path(__file__).parents[2] / "workers" / "ledger.py").read_text()
+    workers = SCRIPTS.parent
+    used = "".join((workers / name).read_text() for name in ("ledger.py", "ledger_view.py"))
     for path in SCRIPTS.glob("*.lua"):
         assert len(path.read_text().splitlines()) < 300
         assert f'"{path.stem}"' in used, path.name

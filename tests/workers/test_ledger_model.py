@@ -17,8 +17,9 @@ from hypothesis.stateful import (
 )
 
 from pipeline.types import Job, Outcome, OutputOptions, Source, SpeechOptions
-from workers.ledger import ENDED, Ledger, job_id
+from workers.ledger import Ledger, job_id
 from workers.ledger_records import PRIORITIES, STATES, Entry
+from workers.ledger_view import ENDED
 
 LEASE_S = 60.0
 NAMES = "abcdef"

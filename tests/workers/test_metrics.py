@@ -22,6 +22,7 @@ COUNTS = Counts(
     oldest_ready_s=1000.0,
     now_s=1030.5,
     waiting_media_s=120.0,
+    attempts=(("done", 9), ("retried", 2), ("dead", 1)),
 )
 
 
@@ -51,6 +52,9 @@ def test_every_number_of_the_queue_is_told():
         "transcribe_real_time_factor": 0.25,
         "transcribe_media_seconds_total": 3600,
         "transcribe_work_seconds_total": 900,
+        'transcribe_attempts_total{outcome="done"}': 9,
+        'transcribe_attempts_total{outcome="retried"}': 2,
+        'transcribe_attempts_total{outcome="dead"}': 1,
     }
 
 

@@ -336,6 +336,45 @@ def test_all_in_a_state_can_be_meant(transcribe, ledger, folder):
     assert states(ledger) == {"queued": 1}
 
 
+def test_many_jobs_are_told_as_one_number(transcribe, ledger, folder):
+    for number in range(30):
+        transcribe("enqueue", "a.wav", "--name", f"{{stem}}-{number}.{{format}}")
+    ended = transcribe("cancel", "--all")
+    assert (ended.exit_code, ended.stdout) == (0, "30 jobs cancelled\n")
+    ended = transcribe("forget", "--state", "cancelled", "--json")
+    assert len(objects(ended)) == 30
+
+
+def test_what_ended_long_ago_can_be_forgotten(transcribe, ledger, folder):
+    old, young = ids(transcribe("enqueue", "a.wav", "b.wav"))
+    ahead = Ledger(ledger._redis, ahead_s=lambda: -31 * 86400.0)  # then
+    ahead.cancel(ledger.find(old))
+    transcribe("cancel", young)
+    assert transcribe("forget", "--ended-before", "32d").stdout.startswith("No job is")
+    assert states(ledger) == {"cancelled": 2}
+    ended = transcribe("forget", "--state", "done", "--ended-before", "30d")
+    assert states(ledger) == {"cancelled": 2}
+    ended = transcribe("forget", "--ended-before", "30d")
+    assert (ended.exit_code, ended.stdout) == (0, f"{old}  forgotten\n")
+    assert states(ledger) == {"cancelled": 1}
+    assert transcribe("forget", "--ended-before", "0s").exit_code == 0
+    assert states(ledger) == {}
+
+
+@pytest.mark.parametrize("age", ["30", "d", "-1d", "1y", "1 week", ""])
+def test_an_age_that_is_none_is_refused(transcribe, folder, age):
+    ended = transcribe("forget", "--ended-before", age)
+    assert ended.exit_code == 2
+    assert "30d" in ended.stderr
+
+
+def test_an_id_and_an_age_are_not_mixed(transcribe, ledger, folder):
+    (job_id,) = ids(transcribe("enqueue", "a.wav"))
+    ended = transcribe("forget", job_id, "--ended-before", "1d")
+    assert ended.exit_code == 2
+    assert states(ledger) == {"queued": 1}
+
+
 def test_what_makes_no_sense_is_told_and_the_rest_is_done(transcribe, ledger, folder):
     first, second = ids(transcribe("enqueue", "a.wav", "b.wav"))
     transcribe("cancel", first)

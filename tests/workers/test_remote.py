@@ -22,11 +22,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import codec
-from pipeline.errors import BadOption, Busy, NoSuchFile, NotMedia, StorageFailed, Unreadable
+from pipeline.errors import (
+    BadOption,
+    Busy,
+    NoSuchFile,
+    NotMedia,
+    StorageFailed,
+    Undelivered,
+    Unreadable,
+)
 from pipeline.source import take
 from pipeline.types import Job, OutputOptions, Source, SpeechOptions
 from workers import remote
-from workers.web import Undelivered, WebOptions, is_public, normal, numbers_of
+from workers.web import WebOptions, is_public, normal, numbers_of
 
 BODY = bytes(range(256)) * 4000  # about 1 MB
 OPTIONS = WebOptions(own_networks=("127.0.0.1/32",), stall_s=5.0, most_s=30.0)

@@ -134,6 +134,14 @@ def test_a_running_job_has_a_speed_and_a_rest_once_it_has_begun():
 # ── tables and lines ─────────────────────────────────────────────────────────────────────────
 
 
+def test_what_an_earlier_attempt_heard_makes_no_speed():
+    resumed = replace(
+        RUNNING, started_s=NOW_S - 60, stage_began_s=NOW_S - 10, taken_up_s=60.0, done_s=100.0
+    )
+    assert pace(resumed, NOW_S) == Pace(4.0, 125.0)
+    assert pace(replace(resumed, done_s=60.0), NOW_S) is None
+
+
 def test_a_row_tells_where_a_job_is_and_how_fast_it_goes():
     title, running, queued, failed, *_ = shown(status(COUNTS, RUNNING, QUEUED, FAILED))
     assert title.split() == (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
-from models.demo import EPISODE
+from models.demo import EPISODE, clips
 from models.engines.scripted import ScriptedDetector, ScriptedEngine, ScriptedEngines
 from pipeline import errors
 from pipeline.errors import QueueUnavailable, TranscribeError
@@ -16,8 +17,9 @@ from pipeline.source import take
 from pipeline.store import Store
 from pipeline.types import Job, OutputOptions, Span, SpeechOptions
 from workers.app import Bell, new_app, queue_of
-from workers.ledger import PREFIX, Ledger
+from workers.ledger import Ledger
 from workers.ledger_records import Entry
+from workers.ledger_view import PREFIX
 from workers.tasks import (
     REMEDIES,
     WorkOptions,
@@ -168,6 +170,7 @@ def test_a_file_that_another_process_is_at_is_left_for_later_without_an_attempt(
     record = desk.ledger.record(job)
     assert (record.state, record.stage, record.attempts) == ("queued", "convert", 0)
     assert record.due_s is not None
+    assert "is in work elsewhere" in record.reason  # the page says why it waits
     desk.ahead_s = 11.0
     desk.work("convert")
     assert desk.ledger.record(job).stage == "speech"
@@ -191,6 +194,73 @@ def test_a_job_that_is_cancelled_meanwhile_is_put_down(desk):
     desk.work("speech", ScriptedEngine(cancelled))
     assert desk.ledger.record(job).state == "cancelled"
     assert not list(desk.folder.glob("0/*.srt"))
+
+
+class Together(ScriptedEngine):
+    """Hears nothing before so many files are there."""
+
+    def __init__(self, files, on_hear=lambda: None):
+        super().__init__()
+        self._all = Barrier(files)
+        self._on_hear = on_hear
+
+    def transcribe(self, clips):
+        self._all.wait(20.0)
+        self._on_hear()
+        yield from super().transcribe(clips)
+
+
+@pytest.fixture
+def two(desk):
+    """Two short files that are converted."""
+    output = OutputOptions(output_dir=desk.folder)
+    jobs = [Job(take(one.path), SpeechOptions(language="en"), output) for one in clips()[:2]]
+    accepted = desk.ledger.accept([Entry(job, "normal", 9.0) for job in jobs])
+    desk.work("convert")
+    return [one.id for one in accepted]
+
+
+def test_short_files_are_heard_side_by_side(desk, two):
+    desk.work("speech", Together(2))
+    assert [desk.ledger.record(job).state for job in two] == ["done", "done"]
+
+
+def test_one_of_several_is_cancelled_without_the_others(desk, two):
+    desk.work("speech", Together(2, lambda: desk.ledger.cancel(two[:1])))
+    assert [desk.ledger.record(job).state for job in two] == ["cancelled", "done"]
+
+
+def test_one_of_several_fails_without_the_others(desk, two):
+    desk.work("speech", ScriptedEngine(failure=(0, errors.BadCheckpoint("it is broken"))))
+    assert sorted(desk.ledger.record(job).state for job in two) == ["done", "failed"]
+
+
+def test_one_that_was_tried_before_is_heard_alone(desk, two):
+    """Its neighbours could die of it until their attempts are used up."""
+    claim = desk.ledger.claim("speech", "gone", 0.001)
+    desk.ahead_s = 1.0
+    desk.ledger.reap()
+    desk.ahead_s = 30.0
+    desk.ledger.reap()
+    alone = []
+
+    class Lonely(ScriptedEngine):
+        """Waits for company for a moment."""
+
+        both = Barrier(2)
+
+        def transcribe(self, clips):
+            try:
+                self.both.wait(0.5)
+            except BrokenBarrierError:
+                alone.append(True)
+                self.both.reset()
+            yield from super().transcribe(clips)
+
+    desk.work("speech", Lonely())
+    assert desk.ledger.record(claim.id).attempts == 2
+    assert [desk.ledger.record(job).state for job in two] == ["done", "done"]
+    assert alone == [True, True]
 
 
 def test_what_happened_is_told_as_soon_as_redis_is_back(desk):

@@ -47,14 +47,17 @@ def test_each_stage_has_a_crew_and_hearing_one_a_device():
         "convert@host-1",
         "speech-cuda0@host-1",
         "speech-cuda1@host-1",
-        "text@host-1",
     ]
-    converts, first, second, _ = made
+    converts, first, second = made
     assert (converts.processes, converts.device, converts.threads) == (4, "cpu", 1)
     assert [(one.processes, one.device, one.threads) for one in (first, second)] == [
         (1, "cuda:0", 8),
         (1, "cuda:1", 8),
     ]
+
+
+def test_a_stage_that_nothing_uses_yet_has_no_crew():
+    assert crews(("text",), EVERY, 1, ("cpu",)) == ()
 
 
 def test_orders_survive_json():

@@ -5,8 +5,10 @@ local rest = string.match(get(id, 'stages') or '', ',(.*)')
 local closes, answer = close(id, fence, 'advance')
 if not closes then return answer end
 if length_ms ~= '' then set(id, 'length_ms', length_ms) end
+count('done')
 note(id, get(id, 'stage') .. ' done')
 set(id, 'stages', rest, 'stage', string.match(rest, '^[^,]+'), 'attempts', 0)
-redis.call('HDEL', key('job', id), 'at', 'done_s', 'total_s', 'reason', 'error')
+forget_progress(id)
+redis.call('HDEL', key('job', id), 'reason', 'error')
 make_ready(id)
 return 1

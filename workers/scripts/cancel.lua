@@ -6,7 +6,10 @@ for at = 4, #ARGV do
   local id = ARGV[at]
   local place = get(id, 'place')
   if place and not string.match(place, '^ended:') then
-    if place == 'running' then stop_work(id, now) end
+    if place == 'running' then
+      stop_work(id, now)
+      count('cancelled')
+    end
     note(id, 'cancelled')
     finish(id, 'cancelled', 'cancelled by hand', '')
     table.insert(changed, id)

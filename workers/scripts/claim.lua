@@ -20,6 +20,7 @@ if not id then return nil end
 -- The time makes a fence that no earlier claim had, even if Redis lost its last second in a crash.
 local fence = math.max(number(id, 'fence') + 1, now)
 redis.call('HINCRBY', key('job', id), 'attempts', 1)
+forget_progress(id)
 set(id, 'fence', fence, 'owner', owner, 'claimed_ms', now, 'reason', '', 'error', '')
 lend(id, lease_ms)
 note(id, string.format('%s: attempt %s of %s by %s', stage, get(id, 'attempts'), get(id, 'allowed'), owner))

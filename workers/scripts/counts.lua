@@ -1,8 +1,9 @@
 -- The whole ledger at one moment.
--- number of states after queued and running, these, then stages
+-- number of states after queued and running, number of ways in which attempts end, these states,
+-- these ways, then stages
 -- Gives: now, paused, oldest ready since or '', waiting, done and worked ms, newer, queued, running,
--- the other states' counts, the stages' ready counts.
-local ended = tonumber(ARGV[4])
+-- the other states' counts, attempts by how they ended, the stages' ready counts.
+local states, ways = tonumber(ARGV[4]), tonumber(ARGV[5])
 local newer, queued, ready = 0, redis.call('ZCARD', key('delayed')), {}
 for _, place in ipairs(redis.call('SMEMBERS', key('ready'))) do
   local waiting = redis.call('ZCARD', key(place))
@@ -21,9 +22,13 @@ local answer = {
   totals[1] or '0', totals[2] or '0', totals[3] or '0',
   newer, queued, redis.call('ZCARD', key('running')),
 }
-for at = 5, #ARGV do
-  local name = ARGV[at]
-  local count = at < 5 + ended and redis.call('ZCARD', key('ended', name)) or ready[name] or 0
-  table.insert(answer, count)
+local function count_of(at, name)
+  if at <= states then return redis.call('ZCARD', key('ended', name)) end
+  if at <= states + ways then return tonumber(redis.call('HGET', key('attempts'), name) or 0) end
+  return ready[name] or 0
+end
+
+for at = 6, #ARGV do
+  table.insert(answer, count_of(at - 5, ARGV[at]))
 end
 return answer

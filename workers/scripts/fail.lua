@@ -7,6 +7,7 @@ note(id, 'failed: ' .. reason)
 if delay_ms then
   after_failure(id, reason, error, function() delay(id, delay_ms) end)
 else
+  count('failed')
   finish(id, 'failed', reason, error)
 end
 return 1

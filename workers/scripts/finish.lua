@@ -5,6 +5,7 @@ local reason, error, media_ms = ARGV[8], ARGV[9], tonumber(ARGV[10])
 local closes, answer = close(id, fence, 'finish')
 if not closes then return answer end
 set(id, 'outcome', outcome)
+count(state)
 note(id, state)
 finish(id, state, reason, error)
 if media_ms > 0 then

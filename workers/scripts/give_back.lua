@@ -4,6 +4,8 @@ local id, fence, reason, delay_ms = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local closes, answer = close(id, fence, 'give_back')
 if not closes then return answer end
 redis.call('HINCRBY', key('job', id), 'attempts', -1)
+count('given back')
+set(id, 'reason', reason)
 note(id, 'given back: ' .. reason)
 if delay_ms > 0 then delay(id, delay_ms) else make_ready(id) end
 return 1

@@ -12,10 +12,16 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ahead_ms
 local CLASS_MS = 1e14 -- parts the priorities: more than any virtual deadline
 local KEPT_LINES = 50 -- of a job's history
+local TOLD_S = 3600 -- for which a worker may ask what it lost
 local BATCH = 100 -- jobs moved at once, so that no call takes long
 
 local function key(...)
   return prefix .. table.concat({ ... }, ':')
+end
+
+-- A worker is the part of an owner before the first slash: its processes may add what they like.
+local function worker_of(owner)
+  return string.match(owner, '^[^/]*')
 end
 
 local function get(id, field)
@@ -40,6 +46,15 @@ end
 -- later one. New jobs are to be refused, but those that are in are to come to their end.
 local function need_not_save()
   redis.call('DEL', key('nothing'))
+end
+
+-- Attempts by how they ended, of all jobs ever.
+local function count(how)
+  redis.call('HINCRBY', key('attempts'), how, 1)
+end
+
+local function forget_progress(id)
+  redis.call('HDEL', key('job', id), 'at', 'at_ms', 'done_s', 'total_s', 'taken_up_s')
 end
 
 local function state_of(place)
@@ -103,7 +118,8 @@ end
 -- The job from its first stage on, as if it were asked for now; its fence goes on.
 local function begin_again(id)
   local job = key('job', id)
-  redis.call('HDEL', job, 'reason', 'error', 'outcome', 'ended_ms', 'at', 'done_s', 'total_s')
+  redis.call('HDEL', job, 'reason', 'error', 'outcome', 'ended_ms')
+  forget_progress(id)
   redis.call('HSET', job, 'asked_ms', now, 'attempts', 0, 'worked_ms', 0)
   redis.call('HSET', job, 'stages', get(id, 'asked_stages'))
   redis.call('HSET', job, 'stage', string.match(get(id, 'asked_stages'), '^[^,]+'))
@@ -135,16 +151,26 @@ end
 local function after_failure(id, reason, error, again)
   local attempts = number(id, 'attempts')
   if attempts < number(id, 'allowed') then
+    count('retried')
     set(id, 'reason', reason, 'error', error)
     return again()
   end
   reason = string.format('given up after %d attempts: %s', attempts, reason)
+  count('dead')
   note(id, reason)
   finish(id, 'dead', reason, error)
 end
 
+-- Its process may be frozen: whoever looks after it is told.
+local function tell_lost(owner)
+  local lost = key('lost', worker_of(owner))
+  redis.call('RPUSH', lost, owner)
+  redis.call('EXPIRE', lost, TOLD_S)
+end
+
 local function expire(id, lease_end_ms)
   local owner = get(id, 'owner')
+  tell_lost(owner)
   local reason = string.format('nothing was heard of %s for %.0f s', owner, number(id, 'wait_ms') / 1000)
   note(id, reason)
   stop_work(id, lease_end_ms)
@@ -205,7 +231,6 @@ local function best(stage)
   return id, lowest
 end
 
--- A worker is the part of an owner before the first slash: its processes may add what they like.
 local function is_stopping(owner)
-  return redis.call('EXISTS', key('stop', string.match(owner, '^[^/]*'))) == 1
+  return redis.call('EXISTS', key('stop', worker_of(owner))) == 1
 end

@@ -1,0 +1,127 @@
+"""Whose an output path is, and from which version of its source the file was made.
+
+Goes in: paths and sources. Comes out: a claim, kept on the disk. Does not know: jobs, formats.
+
+One file a claim, named by a hash of the output's path. A subtitle that was made from an older
+version of its media and that nobody touched since is outdated: it may be made again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
+
+from pipeline import codec
+from pipeline.files import storage_errors, write_whole
+from pipeline.types import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output as it was written, and what it was made from."""
+
+    source: Source
+    output: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An output path and the source that it belongs to."""
+
+    target: Path
+    source: Path
+    made: Made | None = None  # None: nothing was written yet, or somebody else wrote it
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """All claims."""
+
+    folder: Path
+
+    def claim(self, targets: Iterable[Path], source: Path) -> bool:
+        """Take output paths for a source: all of them, or none if one is another source's.
+
+        The claim of a source that is gone from the disk passes on.
+        """
+        wanted = tuple(targets)
+        self._make_folder()
+        with storage_errors(self.folder), (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = {target: self._read(target) for target in wanted}
+            if any(_stands(claim) and claim.source != source for claim in known.values()):
+                return False
+            for target, claim in known.items():
+                if claim is None or claim.source != source:
+                    self._write(Claim(target, source))
+        return True
+
+    def note(self, written: Iterable[Path], source: Source) -> None:
+        """Remember that these files were just made from this version of their source."""
+        self._make_folder()
+        for target in written:
+            with storage_errors(target):
+                output = _as_it_is(target)
+            claim = self._read(target) or Claim(target, source.path)
+            self._write(replace(claim, made=Made(source, output)))
+
+    def made(self, target: Path) -> Made | None:
+        """What an output was made from; None when nobody knows."""
+        claim = self._read(target)
+        return claim.made if claim else None
+
+    def is_outdated(self, target: Path, source: Source) -> bool:
+        """Whether it is our own work on another version of this source, and untouched since."""
+        made = self.made(target)
+        if made is None or made.source.path != source.path or made.source == source:
+            return False
+        try:
+            return _as_it_is(target) == made.output
+        except OSError:
+            return False
+
+    def clean(self) -> None:
+        """Forget the claims that protect nothing: neither the source nor the output is there."""
+        for file in self.folder.glob("*"):
+            claim = _claim_in(file)
+            if claim and not _stands(claim) and not os.path.exists(claim.target):  # noqa: PTH110
+                file.unlink(missing_ok=True)
+
+    def _make_folder(self) -> None:
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _read(self, target: Path) -> Claim | None:
+        return _claim_in(self._place(target))
+
+    def _write(self, claim: Claim) -> None:
+        write_whole(self._place(claim.target), codec.dumps(claim))
+
+    def _place(self, target: Path) -> Path:
+        digest = hashlib.sha256(codec.dumps(target).encode()).hexdigest()
+        return self.folder / digest[:24]
+
+
+def _as_it_is(path: Path) -> Source:
+    status = path.stat()
+    return Source(path, status.st_size, status.st_mtime_ns)
+
+
+def _claim_in(file: Path) -> Claim | None:
+    try:
+        return codec.loads(file.read_bytes(), Claim)
+    except (OSError, ValueError):
+        return None
+
+
+def _stands(claim: Claim | None) -> TypeGuard[Claim]:
+    """Whether the source of a claim is still there."""
+    # unlike Path.exists, this never raises
+    return claim is not None and os.path.exists(claim.source)  # noqa: PTH110

@@ -1,0 +1,101 @@
+"""What a look at a watched folder costs: `python -m tests.benchmarks.watch [--json FILE]`.
+
+Goes in: numbers of media files. Comes out: a table of seconds and peak memory, for files in folders
+of a hundred and for as many in one folder, each with its subtitle beside it.
+Does not know: slow disks and networks; the trees were just written and are in the system's memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from workers.watch.ignoring import IgnoreOptions
+from workers.watch.scan import scan
+
+FILES = (1_000, 10_000, 100_000)
+IN_A_FOLDER = 100
+ROUNDS = 5
+PATTERNS = "*-trailer.*\n/private/\n!keep-trailer.*\n"
+COLUMNS = ("files", "folders", "seconds", "peak_mb", "with_patterns_s")
+
+
+def make(root: Path, files: int, in_a_folder: int) -> None:
+    """Media and subtitles, empty: a look opens nothing."""
+    for number in range(files):
+        folder = root / f"show {number // in_a_folder:04}"
+        if number % in_a_folder == 0:
+            folder.mkdir(parents=True)
+        (folder / f"episode {number:06}.mp3").touch()
+        (folder / f"episode {number:06}.en.srt").touch()
+
+
+def look(root: Path) -> dict[str, float]:
+    """The best of some looks, and what memory they took, in this process."""
+    idle_mb = peak_mb()
+    seconds = []
+    for _ in range(ROUNDS):
+        began_s = time.monotonic()
+        media = folders = 0
+        for listing in scan(root, IgnoreOptions()):
+            media += len(listing.media)
+            folders += 1
+        seconds.append(time.monotonic() - began_s)
+    return {
+        "files": media,
+        "folders": folders,
+        "seconds": round(min(seconds), 4),
+        "peak_mb": round(peak_mb() - idle_mb, 1),
+    }
+
+
+def peak_mb() -> float:
+    """Of this process so far, without what its parent once had."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3
+
+
+def looked(root: Path) -> dict[str, float]:
+    """The same in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.watch", "--look", str(root)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def row(files: int, in_a_folder: int) -> dict[str, float]:
+    """One line of the table."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        make(root, files, in_a_folder)
+        found = looked(root)
+        (root / ".transcribeignore").write_text(PATTERNS)
+        return {**found, "with_patterns_s": looked(root)["seconds"]}
+
+
+def main() -> None:
+    """Print a line a tree; with --json, leave the numbers in a file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("files", nargs="*", type=int, default=FILES)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.look:
+        print(json.dumps(look(asked.look)))
+        return
+    print(" ".join(f"{name:>16}" for name in COLUMNS))
+    rows = []
+    for in_a_folder in (IN_A_FOLDER, max(asked.files)):
+        for files in asked.files:
+            rows.append(row(files, in_a_folder))
+            print(" ".join(f"{rows[-1][name]:16g}" for name in COLUMNS), flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps({"scan": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Whose an output path is, and what a file was made from."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.outputs import Outputs
+from pipeline.source import take
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return Outputs(tmp_path / "outputs")
+
+
+class TestClaims:
+    """An output path belongs to one source."""
+
+    @pytest.fixture
+    def media(self, tmp_path):
+        first, second = tmp_path / "a.mp3", tmp_path / "a.mp4"
+        first.touch()
+        second.touch()
+        return first, second
+
+    def test_the_first_to_come_has_the_path(self, outputs, tmp_path, media):
+        first, second = media
+        assert outputs.claim([tmp_path / "a.en.srt"], first)
+        assert not outputs.claim([tmp_path / "a.en.srt"], second)
+        assert outputs.claim([tmp_path / "a.en.srt"], first)
+
+    def test_of_several_paths_all_are_taken_or_none(self, outputs, tmp_path, media):
+        first, second = media
+        assert outputs.claim([tmp_path / "a.en.srt"], first)
+        assert not outputs.claim([tmp_path / "a.en.json", tmp_path / "a.en.srt"], second)
+        assert outputs.claim([tmp_path / "a.en.json"], first)
+
+    def test_a_claim_passes_on_when_its_source_is_gone(self, outputs, tmp_path, media):
+        first, second = media
+        assert outputs.claim([tmp_path / "a.en.srt"], first)
+        first.unlink()
+        assert outputs.claim([tmp_path / "a.en.srt"], second)
+
+    def test_clean_forgets_claims_that_protect_nothing(self, outputs, tmp_path, media):
+        first, second = media
+        outputs.claim([tmp_path / "a.en.srt", tmp_path / "b.en.srt"], first)
+        outputs.claim([tmp_path / "c.en.srt"], second)
+        first.unlink()
+        (tmp_path / "a.en.srt").touch()
+        outputs.clean()
+        claims = [path for path in outputs.folder.iterdir() if path.name != "lock"]
+        assert len(claims) == 2
+
+    def test_a_claim_that_is_made_again_keeps_what_the_file_was_made_from(
+        self, outputs, tmp_path, media
+    ):
+        media[0].write_text("sound")
+        target = tmp_path / "a.en.srt"
+        target.touch()
+        outputs.note([target], take(media[0]))
+        assert outputs.claim([target], media[0])
+        assert outputs.made(target).source == take(media[0])
+
+
+class TestVersions:
+    """A subtitle is of one version of its media."""
+
+    @pytest.fixture
+    def talk(self, tmp_path):
+        path = tmp_path / "talk.mp3"
+        path.write_text("sound")
+        return path
+
+    @pytest.fixture
+    def srt(self, tmp_path):
+        path = tmp_path / "talk.en.srt"
+        path.write_text("1")
+        return path
+
+    def test_of_the_same_version_it_is_not_outdated(self, outputs, talk, srt):
+        outputs.note([srt], take(talk))
+        assert not outputs.is_outdated(srt, take(talk))
+
+    def test_of_another_version_it_is(self, outputs, talk, srt):
+        outputs.note([srt], take(talk))
+        talk.write_text("another sound")
+        assert outputs.is_outdated(srt, take(talk))
+
+    def test_what_somebody_touched_since_is_theirs(self, outputs, talk, srt):
+        outputs.note([srt], take(talk))
+        talk.write_text("another sound")
+        srt.write_text("corrected by hand")
+        assert not outputs.is_outdated(srt, take(talk))
+
+    def test_what_somebody_else_wrote_or_removed_is_not(self, outputs, talk, srt):
+        assert not outputs.is_outdated(srt, take(talk))
+        outputs.note([srt], take(talk))
+        talk.write_text("another sound")
+        srt.unlink()
+        assert not outputs.is_outdated(srt, take(talk))
+
+    def test_that_of_another_source_is_not(self, outputs, talk, srt, tmp_path):
+        other = tmp_path / "talk.wav"
+        other.write_text("sound")
+        outputs.note([srt], take(talk))
+        assert not outputs.is_outdated(srt, take(other))
