@@ -58,7 +58,8 @@ STOP_WORKER = pid=$$(cat $(QUEUE)/worker.pid 2>/dev/null) && rm -f $(QUEUE)/work
   kill $$pid 2>/dev/null && while kill -0 $$pid 2>/dev/null; do sleep 0.2; done || true
 
 faults: tools $(READY)
-	$(BIN)/pytest tests/faults tests/workers/test_hung.py -m "slow or not slow"
+	$(BIN)/pytest tests/faults -m "slow or not slow"
+	$(BIN)/pytest tests/workers -m slow
 
 chaos: tools $(READY)
 	$(BIN)/python -m tests.faults.chaos $(CHAOS)

@@ -134,6 +134,7 @@ ODD_NAMES = (
 )
 
 
+@pytest.mark.slow
 def test_odd_names_are_worked_on_like_all_others(yard):
     for number, name in enumerate(ODD_NAMES):
         yard.ask(name, 20 + number)

@@ -44,6 +44,7 @@ def test_messages_that_come_twice_and_for_nothing_are_harmless(yard):
     assert all(yard.ledger.record(one.id).attempts == 1 for one in jobs)
 
 
+@pytest.mark.slow
 def test_connections_that_are_reset_double_nothing(yard):
     jobs = [yard.ask(f"{number}.wav", 60 + number, "pace=0.2") for number in range(3)]
     yard.start(processes=2)

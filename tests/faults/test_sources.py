@@ -37,10 +37,10 @@ def modify(path):
 @pytest.mark.parametrize(
     ("stage", "change"),
     [
-        ("transcribe", rename),
         *(
             pytest.param(stage, change, marks=SLOW)
             for stage, change in [
+                ("transcribe", rename),
                 ("convert", rename),
                 ("convert", delete),
                 ("convert", modify),

@@ -33,6 +33,7 @@ def test_a_job_that_does_not_is_given_back_without_an_attempt_and_goes_on_elsewh
     assert "continued at" in yard.log()
 
 
+@pytest.mark.slow
 def test_a_stop_while_converting_leaves_no_ffmpeg(yard):
     one = yard.ask("one.wav", 200)
     fleet = yard.start(grace_s=0.5, convert_speed=10)
@@ -117,6 +118,7 @@ def test_a_long_job_gives_way_to_a_short_one_and_is_done_later(yard):
     assert yard.ledger.record(long.id).attempts == 1
 
 
+@pytest.mark.slow
 def test_burst_ends_when_nothing_is_left(yard):
     for number in range(4):
         yard.ask(f"{number}.wav", 20 + number)

@@ -41,6 +41,7 @@ def ask_newly(yard, monkeypatch):
     return ask
 
 
+@pytest.mark.slow
 def test_a_job_of_a_newer_version_is_left_alone_until_a_newer_worker_comes(yard, newer, ask_newly):
     new = ask_newly("new.wav", 60, priority="high")
     old = yard.ask("old.wav", 30)

@@ -84,6 +84,7 @@ def test_a_worker_fetches_an_address_of_ones_own_network_and_writes_its_subtitle
     assert not list((tmp_path / "home").glob("remote/*"))
 
 
+@pytest.mark.slow
 def test_without_the_setting_nothing_of_this_network_is_asked(transcribe, url, tmp_path):
     transcribe("enqueue", "--model", "demo", url)
     assert transcribe("worker", "--burst", "--queues", "convert").returncode == 0
@@ -99,6 +100,7 @@ def test_a_network_that_is_none_is_refused_at_the_start(transcribe):
     assert "'home' is no network" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_for_what_nobody_uses_yet_says_so_and_starts_nobody(transcribe):
     ended = transcribe("worker", "--burst", "--queues", "text")
     assert ended.returncode == 0

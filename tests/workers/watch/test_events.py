@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[3]
 SOON_S = 10.0  # for what comes within a tenth of a second unless the machine is very busy
 NOT_S = 0.4  # for what should not come: much longer than gathering takes
 
+pytestmark = pytest.mark.slow  # 14 s
+
 
 @contextmanager
 def listening(*folders, **options):
