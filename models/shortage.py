@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # What torch's plain RuntimeErrors say: the CPU's allocator (c10/core/CPUAllocator), a mapped file,
-# oneDNN, cuBLAS and cuDNN without room for their code or workspaces, Metal.
+# oneDNN, cuBLAS and cuDNN without room for their code or workspaces, Metal; and Python's, where
+# there is no room for a thread's stack.
 _WORDS = (
     "can't allocate memory",
     "Cannot allocate memory",
@@ -26,6 +27,7 @@ _WORDS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "MPS backend out of memory",
+    "can't start new thread",
 )
 
 

@@ -17,6 +17,7 @@ TranscribeError
 │   ├── BadCheckpoint         weights that are broken, hostile or not Whisper's
 │   ├── OutOfMemory           does not fit
 │   ├── Undelivered           a server does not answer, or breaks off
+│   ├── TextEngineFailed      a language model does not answer, or only nonsense
 │   └── QueueUnavailable      the queue's Redis does not answer, or refuses
 └── Busy                    another process is at it                 exit code 4
 
@@ -99,6 +100,10 @@ class OutOfMemory(MachineError):
 
 class Undelivered(MachineError):
     """A server does not answer, or breaks off; it may do better later."""
+
+
+class TextEngineFailed(MachineError):
+    """A language model does not answer, or answers nonsense; it may do better later."""
 
 
 class QueueUnavailable(MachineError):

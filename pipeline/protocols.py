@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         LanguageGuess,
         SpeechOptions,
         Stage,
+        TextAnswer,
+        TextEngineDescription,
+        TextRequest,
     )
 
 
@@ -55,6 +58,31 @@ class SpeechEngine(Protocol):
 
         Clips are taken lazily, no more than the engine keeps in work. Segments are in media time,
         in order, inside their window, and do not overlap. Raises OutOfMemory.
+        """
+        ...
+
+
+class TextEngine(Protocol):
+    """A language model that answers one question at a time."""
+
+    @property
+    def description(self) -> TextEngineDescription:
+        """What it is, and why it was taken."""
+        ...
+
+    def count_tokens(self, request: TextRequest) -> int:
+        """How many tokens the question takes of the context, its chat template included.
+
+        By the model's own tokenizer. Where a server has none to ask, an upper bound.
+        Raises TextEngineFailed.
+        """
+        ...
+
+    def answer(self, request: TextRequest, heed: Callable[[], None]) -> TextAnswer:
+        """The answer, the same each time that the same is asked.
+
+        `heed` is called at least once a second while it waits, and may raise to make it stop.
+        Raises TextEngineFailed; OutOfMemory.
         """
         ...
 

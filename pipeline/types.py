@@ -259,3 +259,37 @@ class Outcome:
     error: str | None = None  # the class in pipeline.errors, for a program
     exit_code: int = 0
     notes: tuple[str, ...] = ()
+
+
+# ── what a language model is asked ───────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """One question to a language model. It has no memory of earlier ones."""
+
+    system: str  # what it is to do
+    user: str  # what it is to do it with; untrusted text is fenced in it
+    max_answer_tokens: int
+    schema: str | None = None  # the JSON Schema of the answer, as JSON; None: free text
+
+
+@dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """What it wrote."""
+
+    text: str
+    prompt_tokens: int | None  # as the model counted them; None when it does not say
+    answer_tokens: int | None
+    is_cut: bool  # it hit max_answer_tokens, or the end of its context
+
+
+@dataclass(frozen=True, slots=True)
+class TextEngineDescription:
+    """Which language model it is, and what it can do."""
+
+    model: str  # "qwen3-4b, q4_k_m"; a server's own name for it
+    home: str  # "in this process", or the server's address
+    context_tokens: int  # question, answer and template together
+    follows_schemas: bool  # its answers are constrained to the schema while they are written
+    reason: str  # why this one, printed and recorded

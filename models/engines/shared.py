@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from models.engines.desk import Question, Taken
 from models.engines.languages import likeliest
+from models.shortage import told_as_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -138,7 +139,8 @@ class SharedEngine:
         with self._changed:
             stream.waiting.extend(asked)
             if not self._is_hearing:
-                Thread(target=self._hear, name=HEARING).start()
+                with told_as_out_of_memory("The thread that hears"):
+                    Thread(target=self._hear, name=HEARING).start()
                 self._is_hearing = True
 
     def _wait(self, stream: _Stream, asked: Taken | Question) -> None:
