@@ -9,7 +9,7 @@
       │  cues         laid out for reading                      Cue …
       ▼  subtitles    written whole or not at all                             talk.en.srt
 
-`types` holds the nouns, `protocols` what engines promise, `run` tells the story, `store` keeps the
-job's folder (the right column).
+`types` holds the nouns, `protocols` what engines promise, `run` tells the story, `folder` keeps
+what a job has so far (the right column), `store` all jobs.
 Nothing here knows a model by name, a queue, a terminal or the environment.
 """

@@ -71,12 +71,16 @@ def targets(
 
     `claim(paths, source)` takes paths for a source, unless one of them is another source's.
     """
-    source = job.source.path
-    for stem in _stems(source):
-        paths = {kind: _path(job, stem, language, kind) for kind in job.output.formats}
-        if claim(paths.values(), source):
+    for paths in candidates(job, language):
+        if claim(paths.values(), job.source.path):
             return paths
     raise AssertionError("a hash of the full path is unique")
+
+
+def candidates(job: Job, language: str) -> Iterator[dict[Format, Path]]:
+    """The paths that are tried one after another, until they are nobody else's."""
+    for stem in _stems(job.source.path):
+        yield {kind: _path(job, stem, language, kind) for kind in job.output.formats}
 
 
 def _stems(source: Path) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 Goes in: paths and sources. Comes out: a claim, kept on the disk. Does not know: jobs, formats.
 
-One file a claim, named by a hash of the output's path. A subtitle that was made from an older
-version of its media and that nobody touched since is outdated: it may be made again.
+One file a claim, named by a hash of the output's path; in `made/`, by a hash of the source's path,
+what was ever written from it. A subtitle that was made from an older version of its media and that
+nobody touched since is outdated: it may be made again.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 from pipeline import codec
 from pipeline.files import storage_errors, write_whole
-from pipeline.types import Source
+from pipeline.types import Source, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Made:
 
     source: Source
     output: Source
+    task: Task = "transcribe"  # what was done with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,14 @@ class Claim:
     target: Path
     source: Path
     made: Made | None = None  # None: nothing was written yet, or somebody else wrote it
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Every output that was written from a source, of whatever version."""
+
+    source: Path
+    targets: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +75,28 @@ class Outputs:
                     self._write(Claim(target, source))
         return True
 
-    def note(self, written: Iterable[Path], source: Source) -> None:
+    def note(self, written: Iterable[Path], source: Source, task: Task) -> None:
         """Remember that these files were just made from this version of their source."""
+        targets = tuple(written)
         self._make_folder()
-        for target in written:
+        for target in targets:
             with storage_errors(target):
                 output = _as_it_is(target)
             claim = self._read(target) or Claim(target, source.path)
-            self._write(replace(claim, made=Made(source, output)))
+            self._write(replace(claim, made=Made(source, output, task)))
+        known = self._list(source.path)
+        if new := tuple(target for target in targets if target not in known):
+            write_whole(self._list_place(source.path), codec.dumps(List(source.path, known + new)))
+
+    def made_from(self, source: Source, task: Task) -> tuple[Path, ...]:
+        """The outputs of a task on this very version of a source that are still there."""
+        return tuple(
+            target
+            for target in self._list(source.path)
+            if (made := self.made(target))
+            and (made.source, made.task) == (source, task)
+            and _exists(target)
+        )
 
     def made(self, target: Path) -> Made | None:
         """What an output was made from; None when nobody knows."""
@@ -90,23 +116,37 @@ class Outputs:
     def clean(self) -> None:
         """Forget the claims that protect nothing: neither the source nor the output is there."""
         for file in self.folder.glob("*"):
-            claim = _claim_in(file)
-            if claim and not _stands(claim) and not os.path.exists(claim.target):  # noqa: PTH110
+            claim = _read_as(Claim, file)
+            if claim and not _stands(claim) and not _exists(claim.target):
+                file.unlink(missing_ok=True)
+        for file in self.folder.glob("made/*"):
+            known = _read_as(List, file)
+            if known and not _exists(known.source):
                 file.unlink(missing_ok=True)
 
     def _make_folder(self) -> None:
         with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "made").mkdir(parents=True, exist_ok=True)
+
+    def _list(self, source: Path) -> tuple[Path, ...]:
+        known = _read_as(List, self._list_place(source))
+        return known.targets if known else ()
+
+    def _list_place(self, source: Path) -> Path:
+        return self.folder / "made" / _digest(source)
 
     def _read(self, target: Path) -> Claim | None:
-        return _claim_in(self._place(target))
+        return _read_as(Claim, self._place(target))
 
     def _write(self, claim: Claim) -> None:
         write_whole(self._place(claim.target), codec.dumps(claim))
 
     def _place(self, target: Path) -> Path:
-        digest = hashlib.sha256(codec.dumps(target).encode()).hexdigest()
-        return self.folder / digest[:24]
+        return self.folder / _digest(target)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(codec.dumps(path).encode()).hexdigest()[:24]
 
 
 def _as_it_is(path: Path) -> Source:
@@ -114,14 +154,17 @@ def _as_it_is(path: Path) -> Source:
     return Source(path, status.st_size, status.st_mtime_ns)
 
 
-def _claim_in(file: Path) -> Claim | None:
+def _read_as(kind: type[T], file: Path) -> T | None:
     try:
-        return codec.loads(file.read_bytes(), Claim)
+        return codec.loads(file.read_bytes(), kind)
     except (OSError, ValueError):
         return None
 
 
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  - unlike Path.exists, it never raises
+
+
 def _stands(claim: Claim | None) -> TypeGuard[Claim]:
     """Whether the source of a claim is still there."""
-    # unlike Path.exists, this never raises
-    return claim is not None and os.path.exists(claim.source)  # noqa: PTH110
+    return claim is not None and _exists(claim.source)

@@ -19,9 +19,9 @@ from pipeline.types import SAMPLE_RATE_HZ, Audio, LanguageGuess, MediaInfo, Wind
 
 if TYPE_CHECKING:
     from pipeline.ffmpeg import Tools
+    from pipeline.folder import Folder
     from pipeline.outputs import Outputs
     from pipeline.protocols import Engines, Listener
-    from pipeline.store import Folder
     from pipeline.types import Job
 
 READ_SAMPLES = 10 * SAMPLE_RATE_HZ  # sound handed to the detector at once: 640 kB
@@ -61,7 +61,10 @@ def prepared(work: Work) -> Prepared:
 def _probe(work: Work) -> MediaInfo:
     work.listener.stage("probe", None)
     speech = work.job.speech
-    media = probe(work.job.source.path, speech.language, speech.audio_stream, work.tools)
+    media = probe(
+        *(work.job.source.path, speech.language, speech.audio_stream, work.tools),
+        heed=lambda: work.listener.progress(0.0),
+    )
     if len(media.streams) > 1:
         work.listener.note(f"audio track {media.chosen.position}: {media.reason}")
     return media

@@ -18,10 +18,10 @@ from pipeline.audio import open_audio
 from pipeline.cues import layout
 from pipeline.errors import StorageFailed
 from pipeline.files import ensure_writable, write_whole
+from pipeline.folder import Done, TwinKey, output_id
 from pipeline.language import windows_to_ask
 from pipeline.prepare import Work, prepared
 from pipeline.source import display, ensure_unchanged
-from pipeline.store import Done, TwinKey, output_id
 from pipeline.subtitles import render
 from pipeline.types import (
     Audio,
@@ -54,7 +54,7 @@ def prepare(job: Job, store: Store, engines: Engines, tools: Tools, listener: Li
 
     Raises TranscribeError. Where nothing is left to do, nothing is done.
     """
-    with store.open_folder(job) as folder:
+    with store.open_folder(job) as folder, folder.failures_noted():
         work = Work(job, folder, store.outputs, engines, tools, listener)
         if _done_before(work):
             return 0.0
@@ -69,7 +69,7 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
     and the next run of the same job goes on where this one stopped.
     """
     began_s = time.monotonic()
-    with store.open_folder(job) as folder:
+    with store.open_folder(job) as folder, folder.failures_noted():
         work = Work(job, folder, store.outputs, engines, tools, listener)
         if outcome := _done_before(work):
             return outcome
@@ -237,7 +237,7 @@ def _write(work: Work, transcript: Transcript, targets: dict[Format, Path]) -> t
     written = []
     for kind, path in targets.items():
         if write_whole(path, render(kind, transcript, cues), replace=_may_replace(work, path)):
-            work.outputs.note((path,), work.job.source)
+            work.outputs.note((path,), work.job.source, work.job.speech.task)
             written.append(path)
         else:
             work.listener.note(f"{display(path)} exists and stays as it is")

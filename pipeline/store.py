@@ -1,7 +1,7 @@
-"""The job's folder: what survives a crash, a power cut and Ctrl-C.
+"""All jobs' folders.
 
 Goes in: a job. Comes out: its folder, locked, with what earlier runs finished. Does not know: what
-the stages do. A file that is there is finished, except `heard.jsonl`, which grows by whole lines.
+is in it.
 
     <home>/jobs/<work id>/   lock  job.json  media.json  audio.wav  audio.json  windows.json
                              language.json  engines.json  heard.jsonl  done.json  failed.json
@@ -11,174 +11,23 @@ the stages do. A file that is there is finished, except `heard.jsonl`, which gro
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import takewhile
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
-from pipeline import codec
 from pipeline.errors import Busy
-from pipeline.files import storage_errors, try_lock, write_whole
+from pipeline.files import storage_errors, try_lock
+from pipeline.folder import Done, Failure, Folder, name_in, output_id, work_id
 from pipeline.outputs import Outputs
 from pipeline.source import display
-from pipeline.types import Heard, Job, SpeechOptions, Window
+from pipeline.types import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-T = TypeVar("T")
-LAYOUT = 2  # of what a folder holds; raised when a noun changes, so that no old folder is misread
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A finished job: the outputs that one set of output options led to."""
-
-    output_id: str
-    outputs: tuple[Path, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a job came to nothing."""
-
-    reason: str  # in words for a person
-    error: str  # the class in pipeline.errors
-    exit_code: int
-    at_s: float  # seconds since 1970
-
-
-@dataclass(frozen=True, slots=True)
-class TwinKey:
-    """What decides the words: jobs that have it in common hear the same."""
-
-    audio_digest: str
-    speech: SpeechOptions
-
-
-def work_id(job: Job) -> str:
-    """What is to be heard: the source and every option that can change the words."""
-    return _digest(codec.dumps((LAYOUT, job.source, job.speech)))
-
-
-def output_id(job: Job) -> str:
-    """How it is to be written: every option that can change the files but `overwrite`."""
-    output = job.output
-    return _digest(codec.dumps((output.formats, output.output_dir, output.name, output.layout)))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """One job's folder, while its lock is held."""
-
-    path: Path
-
-    @property
-    def audio(self) -> Path:
-        """Where the converted sound lies until the job is done."""
-        return self.path / "audio.wav"
-
-    def once(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
-        """The value that an earlier run saved under this name; else make it and save it."""
-        known = self.read(name, kind)
-        if known is not None:
-            return known
-        made = make()
-        self.save(name, made)
-        return made
-
-    def read(self, name: str, kind: type[T]) -> T | None:
-        """A saved value; None when there is none, or one that this version cannot read."""
-        try:
-            return codec.loads((self.path / f"{name}.json").read_bytes(), kind)
-        except (OSError, ValueError):
-            return None
-
-    def save(self, name: str, value: object) -> None:
-        """Save a value under a name, whole or not at all."""
-        write_whole(self.path / f"{name}.json", codec.dumps(value))
-
-    def heard(self, windows: tuple[Window, ...]) -> tuple[Heard, ...]:
-        """What earlier runs heard of these windows, from the first on.
-
-        The log is cut off where it does not go on like that, as after a line that a crash tore.
-        """
-        log = self.path / "heard.jsonl"
-        if not log.exists():
-            return ()
-        heard: list[Heard] = []
-        whole_bytes = 0
-        with storage_errors(log), log.open("r+b") as lines:
-            for window, line in zip(windows, lines, strict=False):
-                result = _heard_in(line)
-                if result is None or result.window != window:
-                    break
-                heard.append(result)
-                whole_bytes += len(line)
-            lines.truncate(whole_bytes)
-        return tuple(heard)
-
-    @contextmanager
-    def hear(self) -> Iterator[Callable[[Heard], None]]:
-        """Lend a function that appends one result, on the disk when it returns."""
-        with storage_errors(self.path):
-            log = (self.path / "heard.jsonl").open("ab", buffering=0)  # closing it cannot fail
-        with log:
-
-            def append(heard: Heard) -> None:
-                line = codec.dumps(heard).encode() + b"\n"
-                with storage_errors(self.path):
-                    while line:
-                        line = line[log.write(line) :]
-                    os.fsync(log.fileno())
-
-            yield append
-
-    def lend(self, key: TwinKey) -> None:
-        """Let jobs of the same sound take over what was heard."""
-        target = self._twin_of(key)
-        with storage_errors(target):
-            target.parent.mkdir(exist_ok=True)
-        write_whole(target, codec.dumps(self.path.name))
-
-    def take_over(self, key: TwinKey) -> Job | None:
-        """Copy what another job heard of the same sound, if this one has heard nothing yet."""
-        try:
-            twin = Folder(self.path.parent / _name_in(self._twin_of(key)))
-            lines = (twin.path / "heard.jsonl").read_bytes().splitlines(keepends=True)
-        except (OSError, ValueError):
-            return None
-        other = twin.read("job", Job)
-        if other is None or twin.path == self.path or (self.path / "heard.jsonl").exists():
-            return None
-        for known in ("language.json", "engines.json"):
-            with suppress(OSError, ValueError):
-                write_whole(self.path / known, (twin.path / known).read_text(encoding="utf-8"))
-        whole = takewhile(lambda line: _heard_in(line) is not None, lines)
-        write_whole(self.path / "heard.jsonl", b"".join(whole).decode())
-        return other
-
-    def _twin_of(self, key: TwinKey) -> Path:
-        return self.path.parent.parent / "twins" / _digest(codec.dumps((LAYOUT, key)))
-
-    def finish(self, done: Done) -> None:
-        """Note the outputs and let the big file go."""
-        self.save("done", done)
-        self.audio.unlink(missing_ok=True)
-
-    def start_over(self) -> None:
-        """Forget all that earlier runs did."""
-        for file in self.path.iterdir():
-            if file.name not in ("lock", "job.json"):
-                file.unlink()
+LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +65,17 @@ class Store:
         return _failure_in(Folder(self.home / "jobs" / work_id(job)))
 
     def failures(self) -> Iterator[tuple[Job, Failure]]:
-        """Every job that failed and has not been done since."""
+        """Every job that failed, has not been done since, and whose source is still the same."""
         for path in sorted(self.home.glob("jobs/*")):
             folder = Folder(path)
             failure, job = _failure_in(folder), folder.read("job", Job)
-            if failure and job:
+            if failure and job and _is_unchanged(job):
                 yield job, failure
+
+    def note_failure(self, job: Job, failure: Failure) -> None:
+        """Remember why a job came to nothing elsewhere. Raises Busy, StorageFailed."""
+        with self.open_folder(job) as folder:
+            folder.note_failure(failure)
 
     def clean(self, *, everything: bool) -> int:
         """Remove the folders of jobs that are done or whose source is gone; gives the bytes freed.
@@ -233,10 +87,10 @@ class Store:
             with storage_errors(path), _locked(path) as held:
                 if held and (everything or not _can_continue(Folder(path))):
                     freed_bytes += sum(file.stat().st_size for file in path.iterdir())
-                    shutil.rmtree(path)
+                    _remove(path)
         for file in self.home.glob("twins/*"):
             with suppress(OSError, ValueError):
-                if not (self.home / "jobs" / _name_in(file)).exists():
+                if not (self.home / "jobs" / name_in(file)).exists():
                     file.unlink()
         self.outputs.clean()
         return freed_bytes
@@ -248,26 +102,15 @@ def _failure_in(folder: Folder) -> Failure | None:
 
 def _can_continue(folder: Folder) -> bool:
     job = folder.read("job", Job)
-    if job is None or folder.read("done", Done) is not None:
-        return False
+    return job is not None and folder.read("done", Done) is None and _is_unchanged(job)
+
+
+def _is_unchanged(job: Job) -> bool:
     try:
         now = job.source.path.stat()
     except OSError:
         return False
     return (now.st_size, now.st_mtime_ns) == (job.source.size_bytes, job.source.mtime_ns)
-
-
-def _name_in(file: Path) -> str:
-    """The name of the folder that a file of `twins` tells."""
-    return Path(codec.loads(file.read_bytes(), str)).name
-
-
-def _heard_in(line: bytes) -> Heard | None:
-    """The result in a line of the log; None when the line is torn or broken."""
-    try:
-        return codec.loads(line, Heard) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
 
 
 @contextmanager
@@ -283,10 +126,26 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _lock(folder: Path) -> TextIO | None:
-    """The folder's lock; `clean` may remove the folder between its making and the lock's."""
+    """The folder's lock; `clean` may remove the folder at any moment before it is had."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            return try_lock(folder / "lock")
+            folder.mkdir(parents=True, exist_ok=True)
+            return try_lock(folder / LOCK)
         except FileNotFoundError:
             continue
+        except FileExistsError:
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder whose lock is held: the lock last, since from then on others may begin.
+
+    Then the folder is theirs.
+    """
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink()
+    (folder / LOCK).unlink()
+    with suppress(OSError):
+        folder.rmdir()

@@ -20,7 +20,7 @@ from workers.interruption import Heedful
 from workers.lanes import Lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.ffmpeg import Tools
     from pipeline.protocols import Engines, Listener
@@ -126,22 +126,33 @@ def work_on(
     listener: Listener,
 ) -> Outcome:
     """The outcome of one file, whatever happens to it."""
-    if request.problem:
-        return _failed(request, request.problem)
+
+    def job() -> Job:
+        if request.problem:
+            raise request.problem
+        return Job(take(request.path), speech, placed(output, request))
+
+    return attempted(request.path, job, machinery, listener)
+
+
+def attempted(
+    path: Path, job: Callable[[], Job], machinery: Machinery, listener: Listener
+) -> Outcome:
+    """The outcome of a job on a file, whatever happens to it."""
     try:
-        job = Job(take(request.path), speech, placed(output, request))
-        return run(job, machinery.store, machinery.engines, machinery.tools, listener)
+        return run(job(), machinery.store, machinery.engines, machinery.tools, listener)
     except TranscribeError as error:
-        return _failed(request, error)
+        return failed(path, error)
     except Exception as error:  # noqa: BLE001  - our bug in one file must not stop the others
         listener.note(traceback.format_exc())
-        reason = f"{display(request.path)}: internal error, please report it ({error!r})."
-        return _failed(request, TranscribeError(reason))
+        reason = f"{display(path)}: internal error, please report it ({error!r})."
+        return failed(path, TranscribeError(reason))
 
 
-def _failed(request: Request, error: TranscribeError) -> Outcome:
+def failed(path: Path, error: TranscribeError) -> Outcome:
+    """The outcome of a file that came to nothing."""
     return Outcome(
-        request.path.absolute(),
+        path.absolute(),
         "failed",
         reason=str(error),
         error=type(error).__name__,

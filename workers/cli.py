@@ -29,6 +29,7 @@ from workers.options import (
 )
 from workers.queue_commands import QUEUE_COMMANDS
 from workers.session import EXIT_CODES, Session, WithDefault, guarded
+from workers.watch_command import watch_command
 from workers.worker_command import worker_command
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _work_through(
     return worst(codes)
 
 
-for command in (*QUEUE_COMMANDS, worker_command, models_group, doctor_command):
+for command in (watch_command, *QUEUE_COMMANDS, worker_command, models_group, doctor_command):
     main.add_command(command)
 
 if __name__ == "__main__":

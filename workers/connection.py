@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-CONNECT_S = 1.5  # with all that is around it, a dead server is noticed within 2 s
+FIRST_S = 1.5  # with all that is around it, a server that is away is noticed within 2 s
 ANSWER_S = 10.0  # whoever comes back to a dead network waits so long for some connections in turn
 HEALTH_CHECK_S = 8  # idle for longer, a connection is tried before it is used
 OLDEST = (6, 2)  # celery 5.7 asks for it
@@ -39,19 +39,19 @@ class _Watched:
     password: str | None
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, answer_s: float = ANSWER_S) -> Redis:
     """A client for `redis://`, `rediss://`, `unix://` or `sentinel://…,…/master/db`.
 
     Nothing is sent yet. Text comes back as str. A command is sent again, once, when its connection
-    breaks; whoever waits for an answer does so for 10 s at most. Raises BadOption.
+    breaks; whoever waits for an answer does so for `answer_s` at most. Raises BadOption.
     """
     from redis import Redis
 
     _require_address(url)
     with _no_details():
         if urlsplit(url).scheme == "sentinel":
-            return _watched_client(_watched(url))
-        options = _client_options()
+            return _watched_client(_watched(url), answer_s)
+        options = _client_options(answer_s)
         if urlsplit(url).scheme == "unix":
             del options["socket_keepalive"]
         client: Redis = Redis.from_url(url, **options)
@@ -62,7 +62,7 @@ def celery_broker(url: str) -> tuple[str, dict[str, Any]]:
     """The same server for Celery: a URL and transport options. Raises BadOption."""
     _require_address(url)
     options: dict[str, Any] = {
-        "socket_connect_timeout": CONNECT_S,
+        "socket_connect_timeout": FIRST_S,
         "socket_timeout": ANSWER_S,
         "socket_keepalive": True,
         "health_check_interval": HEALTH_CHECK_S,
@@ -128,14 +128,14 @@ def _problems(info: dict[str, Any]) -> Iterator[str]:
 
 
 def _sentinel_options() -> dict[str, Any]:
-    once = _client_options()["retry"]
+    once = _client_options(SENTINEL_S)["retry"]
     return {"socket_timeout": SENTINEL_S, "socket_connect_timeout": SENTINEL_S, "retry": once}
 
 
-def _watched_client(watched: _Watched) -> Redis:
+def _watched_client(watched: _Watched, answer_s: float) -> Redis:
     from redis.sentinel import Sentinel
 
-    options = _client_options()
+    options = _client_options(answer_s)
     sentinels: Any = Sentinel  # without types
     client: Redis = sentinels(
         watched.sentinels,
@@ -148,7 +148,7 @@ def _watched_client(watched: _Watched) -> Redis:
     return client
 
 
-def _client_options() -> dict[str, Any]:
+def _client_options(answer_s: float) -> dict[str, Any]:
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as Unreachable
     from redis.retry import Retry
@@ -159,9 +159,9 @@ def _client_options() -> dict[str, Any]:
         "health_check_interval": HEALTH_CHECK_S,
         "protocol": 2,
         "retry": Retry(NoBackoff(), 1, supported_errors=(Unreachable,)),  # not what took its time
-        "socket_connect_timeout": CONNECT_S,
+        "socket_connect_timeout": FIRST_S,
         "socket_keepalive": True,
-        "socket_timeout": ANSWER_S,
+        "socket_timeout": answer_s,
     }
 
 

@@ -37,18 +37,71 @@ AT_ONCE = 500  # jobs that are looked at between two pauses: some tens of millis
 class _Followed:
     """One job on its way."""
 
-    request: Request
-    listener: Listener
+    name: Path
+    request: Request | None = None  # since it is running, and so on display
+    listener: Listener | None = None
     stage: Stage | None = None
 
     def tell(self, record: Record) -> None:
         """Pass on how far it is."""
-        if record.pipeline_stage is None:
+        if record.pipeline_stage is None or self.listener is None:
             return
         if record.pipeline_stage != self.stage:
             self.stage = record.pipeline_stage
             self.listener.stage(record.pipeline_stage, record.total_s)
         self.listener.progress(record.done_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that was followed to its end."""
+
+    id: str
+    outcome: Outcome
+    was_forgotten: bool  # the ledger knows nothing of it any more
+
+
+class Follower:
+    """Follows jobs from when they are added until they have ended."""
+
+    def __init__(self, ledger: Ledger, shown: Display) -> None:
+        self._ledger = ledger
+        self._shown = shown
+        self._jobs: dict[str, _Followed] = {}
+        self._turns: deque[str] = deque()  # ids, in the order in which they are looked at
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, job_id: str, name: Path) -> None:
+        """Follow one more; `name` is for people."""
+        if job_id not in self._jobs:
+            self._turns.append(job_id)
+        self._jobs[job_id] = _Followed(name)
+
+    def ended(self) -> Iterator[Ended]:
+        """Look at the next few, and give those that have ended. Raises QueueUnavailable."""
+        for _ in range(min(len(self._turns), AT_ONCE)):
+            job_id = self._turns[0]
+            record = self._ledger.record(job_id)
+            self._turns.popleft()
+            job = self._jobs[job_id]
+            if record and record.state in ("queued", "running"):
+                self._turns.append(job_id)
+                if record.state == "running":
+                    self._show(job)
+                    job.tell(record)
+                continue
+            del self._jobs[job_id]
+            outcome = outcome_of(job.name, record)
+            self._shown.show(self._show(job), outcome)
+            yield Ended(job_id, outcome, was_forgotten=record is None)
+
+    def _show(self, job: _Followed) -> Request:
+        if job.request is None:
+            job.request = Request(job.name)
+            job.listener = self._shown.listen(job.request)
+        return job.request
 
 
 def follow(
@@ -58,30 +111,14 @@ def follow(
 
     `pause` is called between two looks at the ledger. Raises QueueUnavailable.
     """
-    waiting, followed = deque(names), dict[str, _Followed]()
-    while waiting:
-        for _ in range(min(len(waiting), AT_ONCE)):
-            job_id = waiting.popleft()
-            record = ledger.record(job_id)
-            if record and record.state == "queued":
-                waiting.append(job_id)
-                continue
-            job = followed.pop(job_id, None) or _begin(names[job_id], shown)
-            if record and record.state == "running":
-                job.tell(record)
-                followed[job_id] = job
-                waiting.append(job_id)
-                continue
-            outcome = outcome_of(job.request.path, record)
-            shown.show(job.request, outcome)
-            yield outcome
-        if waiting:
+    follower = Follower(ledger, shown)
+    for job_id, name in names.items():
+        follower.add(job_id, name)
+    while len(follower):
+        for job in follower.ended():
+            yield job.outcome
+        if len(follower):
             pause()
-
-
-def _begin(name: Path, shown: Display) -> _Followed:
-    request = Request(name)
-    return _Followed(request, shown.listen(request))
 
 
 def outcome_of(name: Path, record: Record | None) -> Outcome:

@@ -7,16 +7,17 @@ whole or not at all; asked twice since an answer was lost, it happens once.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pipeline import codec
-from pipeline.store import output_id, work_id
+from pipeline.folder import output_id, work_id
 from pipeline.types import Job
 from workers.connection import redis_errors
 from workers.ledger_records import PRIORITIES, Accepted, Claim
-from workers.ledger_view import AT_ONCE, PREFIX, View, batches, ms
+from workers.ledger_view import AT_ONCE, ID_DIGITS, PREFIX, View, batches, ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +31,8 @@ LONGEST_S = 1e7  # of media, 115 days: what a header may claim to play for longe
 
 
 def job_id(job: Job) -> str:
-    """The same job has the same id wherever it is asked for: 24 hex digits."""
-    return work_id(job)[:14] + output_id(job)[:10]
+    """The same job has the same id wherever it is asked for; its first digits tell jobs apart."""
+    return hashlib.sha256(f"{work_id(job)} {output_id(job)}".encode()).hexdigest()[:ID_DIGITS]
 
 
 class Ledger(View):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.source import display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
 
     from pipeline.protocols import Listener
@@ -39,13 +39,24 @@ class Display(Protocol):
         ...
 
 
+def nothing() -> tuple[str, ...]:
+    """No lines."""
+    return ()
+
+
 @contextmanager
-def displayed(console: Console, options: DisplayOptions) -> Iterator[Display]:
-    """The display that fits the console and the flags."""
+def displayed(
+    console: Console, options: DisplayOptions, below: Callable[[], Iterable[str]] = nothing
+) -> Iterator[Display]:
+    """The display that fits the console and the flags.
+
+    On a terminal, the lines of `below` stand under the bars; another thread asks for them.
+    """
     if options.quiet:
         yield Silence(console)
     elif console.is_terminal:
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.text import Text
 
         columns = (
             TextColumn("  {task.fields[stage]:<10}", style="cyan"),
@@ -53,7 +64,14 @@ def displayed(console: Console, options: DisplayOptions) -> Iterator[Display]:
             TextColumn("{task.fields[pace]:<22}"),
             TextColumn("{task.description}", style="dim", markup=False),
         )
-        with Progress(*columns, console=console, transient=True) as progress:
+
+        class BarsAndLines(Progress):
+            def get_renderables(self) -> Iterator[RenderableType]:
+                yield self.make_tasks_table(self.tasks)
+                for line in below():
+                    yield Text(line, style="dim", overflow="ellipsis", no_wrap=True)
+
+        with BarsAndLines(*columns, console=console, transient=True) as progress:
             yield Bars(progress, verbose=options.verbose)
     else:
         yield Lines(console, time.monotonic, verbose=options.verbose)

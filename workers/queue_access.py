@@ -47,14 +47,14 @@ class Queue:
 def open_queue(session: Session) -> Queue:
     """Raises QueueUnavailable, within two seconds."""
     from workers.app import redis_url
-    from workers.connection import connect
+    from workers.connection import FIRST_S, connect
     from workers.ledger import Ledger
 
     url = redis_url(session.settings.redis_url)
+    with connect(url, FIRST_S) as hurried:  # now, not after a thousand files have been looked at
+        Ledger(hurried).is_paused()
     redis = connect(url)
-    ledger = Ledger(redis)
-    ledger.is_paused()  # now, not after a thousand files have been looked at
-    return Queue(ledger, redis, url)
+    return Queue(Ledger(redis), redis, url)
 
 
 def found(given: str, ledger: Ledger) -> str:

@@ -70,6 +70,13 @@ class Session:
         if not self.display.quiet:
             say(self.console, text, style)
 
+    def warn(self, text: str) -> None:
+        """Something that somebody has to see to; it is said however quiet the command is to be."""
+        if self.display.quiet:
+            self.complain(text)
+        else:
+            self.say(text, "yellow")
+
     def complain(self, text: str) -> None:
         """A failure; it is said however quiet the command is to be."""
         from rich.console import Console

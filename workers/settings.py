@@ -35,6 +35,7 @@ class Settings:
     offline: bool  # TRANSCRIBE_OFFLINE: 1 forbids all downloads
     own_networks: tuple[str, ...]  # TRANSCRIBE_OWN_NETWORKS: where media may come from, too
     redis_url: str | None  # TRANSCRIBE_REDIS_URL
+    webhook_secret: str | None  # TRANSCRIBE_WEBHOOK_SECRET: signs what `watch --webhook` sends
     llm: str | None  # TRANSCRIBE_LLM: a server's URL or a GGUF file
     visible_gpus: str | None  # CUDA_VISIBLE_DEVICES: which GPUs torch will see
 
@@ -54,6 +55,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         offline=environment.get("TRANSCRIBE_OFFLINE", "").lower() not in _NO,
         own_networks=_networks(environment.get("TRANSCRIBE_OWN_NETWORKS", "")),
         redis_url=environment.get("TRANSCRIBE_REDIS_URL") or None,
+        webhook_secret=environment.get("TRANSCRIBE_WEBHOOK_SECRET") or None,
         llm=environment.get("TRANSCRIBE_LLM") or None,
         visible_gpus=environment.get("CUDA_VISIBLE_DEVICES"),
     )

@@ -48,7 +48,7 @@ class TestClaims:
         first.unlink()
         (tmp_path / "a.en.srt").touch()
         outputs.clean()
-        claims = [path for path in outputs.folder.iterdir() if path.name != "lock"]
+        claims = [path for path in outputs.folder.iterdir() if path.name not in ("lock", "made")]
         assert len(claims) == 2
 
     def test_a_claim_that_is_made_again_keeps_what_the_file_was_made_from(
@@ -57,7 +57,7 @@ class TestClaims:
         media[0].write_text("sound")
         target = tmp_path / "a.en.srt"
         target.touch()
-        outputs.note([target], take(media[0]))
+        outputs.note([target], take(media[0]), "transcribe")
         assert outputs.claim([target], media[0])
         assert outputs.made(target).source == take(media[0])
 
@@ -78,23 +78,23 @@ class TestVersions:
         return path
 
     def test_of_the_same_version_it_is_not_outdated(self, outputs, talk, srt):
-        outputs.note([srt], take(talk))
+        outputs.note([srt], take(talk), "transcribe")
         assert not outputs.is_outdated(srt, take(talk))
 
     def test_of_another_version_it_is(self, outputs, talk, srt):
-        outputs.note([srt], take(talk))
+        outputs.note([srt], take(talk), "transcribe")
         talk.write_text("another sound")
         assert outputs.is_outdated(srt, take(talk))
 
     def test_what_somebody_touched_since_is_theirs(self, outputs, talk, srt):
-        outputs.note([srt], take(talk))
+        outputs.note([srt], take(talk), "transcribe")
         talk.write_text("another sound")
         srt.write_text("corrected by hand")
         assert not outputs.is_outdated(srt, take(talk))
 
     def test_what_somebody_else_wrote_or_removed_is_not(self, outputs, talk, srt):
         assert not outputs.is_outdated(srt, take(talk))
-        outputs.note([srt], take(talk))
+        outputs.note([srt], take(talk), "transcribe")
         talk.write_text("another sound")
         srt.unlink()
         assert not outputs.is_outdated(srt, take(talk))
@@ -102,5 +102,51 @@ class TestVersions:
     def test_that_of_another_source_is_not(self, outputs, talk, srt, tmp_path):
         other = tmp_path / "talk.wav"
         other.write_text("sound")
-        outputs.note([srt], take(talk))
+        outputs.note([srt], take(talk), "transcribe")
         assert not outputs.is_outdated(srt, take(other))
+
+
+class TestMadeFrom:
+    """What was written from this very version of a source."""
+
+    @pytest.fixture
+    def media(self, tmp_path):
+        path = tmp_path / "a.mp3"
+        path.write_text("sound")
+        return path
+
+    def noted(self, outputs, media, *names):
+        targets = tuple(media.parent / name for name in names)
+        for target in targets:
+            target.write_text("text")
+        outputs.note(targets, take(media), "transcribe")
+        return targets
+
+    def test_all_outputs_of_a_source_are_known_wherever_they_lie(self, outputs, media, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        first = self.noted(outputs, media, "a.en.srt")
+        second = self.noted(outputs, media, "elsewhere/a.en.txt", "a.en.srt")
+        assert outputs.made_from(take(media), "transcribe") == (*first, second[0])
+
+    def test_an_output_that_is_gone_does_not_count(self, outputs, media):
+        (target,) = self.noted(outputs, media, "a.en.srt")
+        target.unlink()
+        assert outputs.made_from(take(media), "transcribe") == ()
+
+    def test_what_was_made_from_an_older_version_does_not_count(self, outputs, media):
+        self.noted(outputs, media, "a.en.srt")
+        media.write_text("other sound")
+        assert outputs.made_from(take(media), "transcribe") == ()
+
+    def test_what_another_task_made_does_not_count(self, outputs, media):
+        self.noted(outputs, media, "a.en.srt")
+        assert outputs.made_from(take(media), "translate") == ()
+
+    def test_nothing_is_known_of_a_stranger(self, outputs, media):
+        assert outputs.made_from(take(media), "transcribe") == ()
+
+    def test_clean_forgets_the_list_of_a_source_that_is_gone(self, outputs, media):
+        self.noted(outputs, media, "a.en.srt")
+        media.unlink()
+        outputs.clean()
+        assert list(outputs.folder.glob("made/*")) == []

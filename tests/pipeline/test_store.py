@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from pipeline.errors import Busy
-from pipeline.store import Done, Store, output_id, work_id
+from pipeline.folder import Done, output_id, work_id
+from pipeline.store import Store
 from pipeline.types import (
     Heard,
     Job,
@@ -171,3 +175,26 @@ class TestClean:
         with store.open_folder(job) as folder:
             store.clean(everything=True)
             assert folder.path.exists()
+
+    def test_whoever_begins_while_a_folder_is_removed_keeps_what_it_saves(self, store, job):
+        ended, lost = Event(), []
+
+        def begin_again_and_again():
+            while not ended.is_set():
+                with suppress(Busy), store.open_folder(job) as folder:
+                    folder.save("language", LanguageGuess("en", None))
+                    lost.append(folder.read("language", LanguageGuess) is None)
+
+        with ThreadPoolExecutor() as pool:
+            other = pool.submit(begin_again_and_again)
+            try:
+                for _ in range(100):
+                    with suppress(Busy), store.open_folder(job) as folder:
+                        for number in range(20):  # the lock is neither first nor last of them
+                            (folder.path / str(number)).touch()
+                    store.clean(everything=True)
+            finally:
+                ended.set()
+            other.result()
+        assert lost
+        assert not any(lost)

@@ -1,7 +1,7 @@
 """What becomes of a source when its subtitles are there: moved away or deleted, if asked.
 
-Goes in: an outcome and the source as it was taken. Comes out: what was done, in words.
-Does not know: why it was worked on, whether anybody still wants it.
+Goes in: an outcome and the source as it was taken. Comes out: what was done, in words, and the
+outcome with its files where they are now. Does not know: why it was worked on, who wants it.
 
 Whatever moment the program dies at, every file is somewhere: a target appears whole under a name
 that nobody had, and only then its original goes. What an earlier try has brought there already is
@@ -16,7 +16,7 @@ import os
 import shutil
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +48,15 @@ def parse(text: str) -> After:
     return After(Path(folder).absolute())
 
 
-def tidy(outcome: Outcome, source: Source, root: Path, after: After) -> str:
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What was done, and where the files of the outcome are now."""
+
+    what: str
+    outcome: Outcome
+
+
+def tidy(outcome: Outcome, source: Source, root: Path, after: After) -> Tidied:
     """Move or delete the source of a job that was done, and say what was done.
 
     A moved one keeps its place below `root`, and the outputs beside it go along. Raises
@@ -56,18 +64,21 @@ def tidy(outcome: Outcome, source: Source, root: Path, after: After) -> str:
     """
     why_not = _why_it_stays(outcome, source)
     if why_not:
-        return f"left where it is: {why_not}"
+        return Tidied(f"left where it is: {why_not}", outcome)
     ensure_unchanged(source)
     if after.folder is None:
         with storage_errors(source.path):
             source.path.unlink()
-        return "deleted"
+        return Tidied("deleted", outcome)
     folder = after.folder / source.path.parent.relative_to(root)
     with storage_errors(folder):
         if folder.exists() and folder.samefile(source.path.parent):
-            return "left where it is: that is where it would go"
+            return Tidied("left where it is: that is where it would go", outcome)
     beside = [path for path in outcome.outputs if path.parent == source.path.parent]
-    return f"moved to {display(_moved(source, beside, folder))}"
+    targets = _moved(source, beside, folder)
+    outputs = tuple(targets.get(path, path) for path in outcome.outputs)
+    moved = replace(outcome, source=targets[source.path], outputs=outputs)
+    return Tidied(f"moved to {display(moved.source)}", moved)
 
 
 def _why_it_stays(outcome: Outcome, source: Source) -> str | None:
@@ -92,7 +103,8 @@ def _is_file(path: Path) -> bool:
 # ── moving ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _moved(source: Source, beside: list[Path], folder: Path) -> Path:
+def _moved(source: Source, beside: list[Path], folder: Path) -> dict[Path, Path]:
+    """Where each file is now."""
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for number in count(1):
@@ -100,7 +112,7 @@ def _moved(source: Source, beside: list[Path], folder: Path) -> Path:
             targets = {path: _target(path, source.path, folder, number) for path in paths}
             with suppress(FileExistsError):  # somebody else's: try the next number
                 _move_all(source, targets)
-                return targets[source.path]
+                return targets
     raise AssertionError("some number is free")
 
 

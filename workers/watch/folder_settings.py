@@ -58,6 +58,12 @@ class Complaint:
     line: int | None  # from 1; None: the whole file, or nobody can tell
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        """What is told."""
+        line = f", line {self.line}" if self.line else ""
+        return f"{display(self.path)}{line}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

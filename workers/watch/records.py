@@ -9,8 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workers.batch import Request
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeline.types import Job
+    from workers.ledger_records import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,25 @@ class Waiting:
 
     path: Path
     reason: str  # "still growing: 1.2 GB, quiet for 3 of 5 s"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file that is to be worked on."""
+
+    look: Look
+    job: Job
+    priority: Priority
+
+    @property
+    def request(self) -> Request:
+        """The file, as displays know it."""
+        return Request(self.look.path, self.look.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """How things stand at one moment."""
+
+    waiting: tuple[Waiting, ...]
+    in_hand: int  # files that are ready, queued or worked on

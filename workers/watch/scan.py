@@ -80,6 +80,17 @@ def scan(root: Path, options: IgnoreOptions) -> Iterator[Listing]:
         linked += sorted(found.linked, key=lambda each: each.path.name)
 
 
+def look_again(look: Look) -> Look | None:
+    """The file as it is now; None when it is gone, or no file any more."""
+    try:
+        status = look.path.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Look(look.path, look.root, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
 class _Scanner:
     """Reads folders below one root."""
 

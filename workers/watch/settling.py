@@ -2,7 +2,7 @@
 
 Goes in: looks at files, and the time of each look. Comes out: None, or the reason to wait.
 Does not know: where looks come from, nor what the files' own times mean: a clock that jumps, or a
-file from next year, changes nothing.
+file from next year, changes nothing. A file that stays empty is complete, too: it is worth a word.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class SettleOptions:
 
     quiet_s: float = 5.0  # paperless-ngx's, too; most copies pause for less
     looks: int = 2  # at least so many, at the same size, time and inode
+    empty_s: float = 60.0  # of an empty file: then nothing more is expected to come
 
     def __post_init__(self) -> None:
         if not self.quiet_s >= 0:
@@ -45,7 +46,7 @@ class _Pending:
 
 
 class Settling:
-    """Remembers how files looked, until `keep` says which are still of interest."""
+    """Remembers how files looked, until each is forgotten."""
 
     def __init__(self, options: SettleOptions) -> None:
         self._options = options
@@ -67,10 +68,20 @@ class Settling:
         pending.reason = self._reason(pending, now_s - pending.since_s)
         return pending.reason
 
-    def keep(self, seen: set[Path]) -> None:
-        """Forget all files but these."""
-        for path in self._files.keys() - seen:
-            del self._files[path]
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """The files that are remembered, as they were seen last."""
+        return tuple(each.look for each in self._files.values())
+
+    def forget(self, path: Path) -> None:
+        """A file that is taken, or gone."""
+        self._files.pop(path, None)
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._files
+
+    def __len__(self) -> int:
+        return len(self._files)
 
     def waiting(self) -> tuple[Waiting, ...]:
         """The files that are not complete, as of their last looks."""
@@ -78,7 +89,7 @@ class Settling:
         return tuple(Waiting(path, each.reason) for path, each in files if each.reason)
 
     def _reason(self, pending: _Pending, quiet_s: float) -> str | None:
-        if pending.look.size_bytes == 0:
+        if pending.look.size_bytes == 0 and quiet_s < self._options.empty_s:
             return f"empty for {quiet_s:.0f} s"
         size = _in_words(pending.look.size_bytes)
         if quiet_s < self._options.quiet_s:

@@ -39,7 +39,9 @@ class Place:
 
     def tidy(self, after=None, outputs=None, source=None):
         outcome = Outcome(self.media, "done", (self.srt,) if outputs is None else outputs)
-        return tidy(outcome, source or take(self.media), self.root, after or After(self.archive))
+        tidied = tidy(outcome, source or take(self.media), self.root, after or After(self.archive))
+        self.outcome = tidied.outcome
+        return tidied.what
 
     def tidy_elsewhere(self, how):
         """In a process of its own, to which something happens."""
@@ -198,7 +200,7 @@ class TestItStays:
     def test_when_it_failed_or_was_skipped(self, place, after):
         for state in ("failed", "skipped"):
             outcome = Outcome(place.media, state, (place.srt,))
-            done = tidy(outcome, take(place.media), place.root, after or After(place.archive))
+            done = tidy(outcome, take(place.media), place.root, after or After(place.archive)).what
             assert done == "left where it is: nothing was written"
         assert place.tidy(after, outputs=()) == "left where it is: nothing was written"
         assert place.media.read_bytes() == MEDIA

@@ -62,11 +62,12 @@ def test_what_the_file_says_of_its_own_time_does_not_matter(mtime_ns):
     assert eyes.see(replace(FILM, mtime_ns=mtime_ns), 12) is None
 
 
-def test_an_empty_file_is_never_complete_and_says_for_how_long():
+def test_an_empty_file_is_complete_only_after_a_long_time_and_says_for_how_long():
     eyes = settling()
     eyes.see(replace(FILM, size_bytes=0), 0)
-    assert eyes.see(replace(FILM, size_bytes=0), 3600) == "empty for 3600 s"
-    assert eyes.see(FILM, 3601) == "still growing: 1.2 GB, quiet for 0 of 5 s"
+    assert eyes.see(replace(FILM, size_bytes=0), 59) == "empty for 59 s"
+    assert eyes.see(replace(FILM, size_bytes=0), 60) is None
+    assert eyes.see(FILM, 61) == "still growing: 1.2 GB, quiet for 0 of 5 s"
 
 
 def test_one_look_is_not_enough_however_long_ago_it_was():
@@ -89,16 +90,16 @@ def test_files_do_not_disturb_each_other():
     assert [each.path for each in eyes.waiting()] == [other.path]
 
 
-def test_what_is_not_kept_is_forgotten_and_starts_anew():
+def test_what_is_forgotten_starts_anew():
     eyes = settling()
     other = replace(FILM, path=Path("/in/other.mp4"))
     eyes.see(FILM, 0)
     eyes.see(other, 0)
-    eyes.keep({other.path, Path("/in/never seen.mp4")})
+    eyes.forget(FILM.path)
+    eyes.forget(Path("/in/never seen.mp4"))
+    assert eyes.looks == (other,)
     assert eyes.see(other, 5) is None
     assert eyes.see(FILM, 5) == "new: 1.2 GB, quiet for 0 of 5 s"
-    eyes.keep(set())
-    assert eyes.waiting() == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,287 @@
+"""The loop of watched folders: look, settle, decide, hand out.
+
+Goes in: folders, a clock, outcomes. Comes out: files that are to be worked on, or None while there
+is nothing to do. Does not know: who works on them, in this process or in a queue.
+
+Looks are the truth. A full look goes through all folders; between two of them, glances at the files
+that are not complete yet. What was decided is remembered as 16 bytes a file, and decided anew when
+anything of it changes. So whatever is missed or lost is found by the next look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.types import Outcome
+from workers.watch.places import Place, mark, place_of
+from workers.watch.records import Picture, Task, Waiting
+from workers.watch.retrying import wait_s
+from workers.watch.rhythm import Rhythm
+from workers.watch.scan import RootMissing, look_again, scan
+from workers.watch.settling import Settling
+from workers.watch.sidecars import Subtitles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from workers.watch.deciding import Decider, Decision
+    from workers.watch.ending import Endings
+    from workers.watch.events import Events
+    from workers.watch.folder_settings import SettingsFiles
+    from workers.watch.records import Listing, Look
+    from workers.watch.rhythm import WatchOptions
+    from workers.watch.roots import Root
+    from workers.watch.screen import Screen
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """A file that failed and is tried again."""
+
+    look: Look
+    due_s: float
+    tries: int
+    reason: str
+
+
+class Watcher:
+    """What is to be worked on, as it comes. Everything here is called in one thread."""
+
+    def __init__(
+        self,
+        roots: tuple[Root, ...],
+        options: WatchOptions,
+        decider: Decider,
+        settings: SettingsFiles,
+        endings: Endings,
+        events: Events,
+        screen: Screen,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._roots = roots
+        self._options = options
+        self._decider = decider
+        self._settings = settings
+        self._endings = endings
+        self._events = events
+        self._screen = screen
+        self._now_s = now_s
+        self._began_at_s = time.time()  # what failed before was another watcher's failure
+        self._settling = Settling(options.settle)
+        self._ready: deque[Task] = deque()
+        self._in_work: dict[Path, Look] = {}  # those that are ready as well
+        self._later: dict[Path, _Later] = {}
+        self._skipped: dict[Path, Look] = {}
+        self._given_up: dict[Path, Look] = {}
+        self._marks: set[bytes] = set()  # of files about which nothing is to be done
+        self._said: set[str] = set()  # complaints of the last look
+        self._has_looked = False
+        self._has_left_out = False  # the last look found more than may be waited for
+        self._rhythm = Rhythm(options, now_s)
+
+    def tasks(self) -> Iterator[Task | None]:
+        """The next file, or None: ask again a little later. Ends only with `once`."""
+        while not self._is_over():
+            self.tick()
+            yield self._next()
+
+    def tick(self) -> None:
+        """Look, if it is time to."""
+        if self._events.wait(0):
+            self._rhythm.stir()
+        if self._rhythm.is_look_due(has_room_for_more=self._has_room_for_more()):
+            self._look()
+        elif self._rhythm.is_glance_due():
+            self._glance()
+        else:
+            return
+        self._screen.see(self.picture())
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """A file was worked on, and this came of it."""
+        self._in_work.pop(task.look.path, None)
+        if outcome.state == "failed":
+            self._fail(task, outcome)
+            return
+        self._later.pop(task.look.path, None)
+        if outcome.state == "skipped":
+            self._skipped[task.look.path] = task.look
+        self._endings.good(task, outcome)
+
+    def put_back(self, task: Task) -> None:
+        """Nobody works on it any more, and nothing came of it: it is met anew."""
+        self._in_work.pop(task.look.path, None)
+
+    def picture(self) -> Picture:
+        """How things stand."""
+        now_s = self._now_s()
+        later = (
+            Waiting(path, f"tried again in {max(0.0, one.due_s - now_s):.0f} s: {one.reason}")
+            for path, one in self._later.items()
+        )
+        return Picture((*self._settling.waiting(), *later), len(self._in_work))
+
+    def _is_over(self) -> bool:
+        if not self._options.once or self._has_left_out or self._in_work or not self._has_looked:
+            return False
+        return not len(self._settling) or self._rhythm.has_waited_long()
+
+    def _has_room_for_more(self) -> bool:
+        return (
+            self._has_left_out and len(self._settling) + len(self._ready) < self._options.most / 2
+        )
+
+    # ── look ─────────────────────────────────────────────────────────────────────────────────
+
+    def _look(self) -> None:
+        """Go through all folders."""
+        with self._rhythm.look() as is_recheck:
+            self._has_looked, self._has_left_out = True, False
+            known = set[bytes]() if is_recheck else self._marks
+            self._marks = set()
+            if is_recheck:
+                self._skipped.clear()
+            folders: list[Path] = []
+            complaints: set[str] = set()
+            tried_later: set[Path] = set()
+            for root in self._roots:
+                try:
+                    for listing in scan(root.path, root.ignoring):
+                        folders.append(listing.folder)
+                        tried_later |= self._see(listing, known, complaints)
+                except RootMissing as error:
+                    complaints.add(str(error))
+            self._complain(complaints)
+            self._later = {path: self._later[path] for path in tried_later}
+            self._events.watch(folders)
+
+    def _complain(self, complaints: set[str]) -> None:
+        """Each is told once, for as long as it holds."""
+        for complaint in sorted(complaints - self._said):
+            self._screen.warn(complaint)
+        self._said = complaints
+
+    def _see(self, listing: Listing, known: set[bytes], complaints: set[str]) -> set[Path]:
+        """Meet the files of one folder that are not known; gives those that are tried later."""
+        found = self._settings.of(listing.folder, listing.root)
+        complaints.update(complaint.sentence for complaint in found.complaints)
+        if found.settings.enabled is False:
+            return set()
+        place = Place(found.settings, Subtitles(listing.names))
+        for look in listing.media:
+            seen = mark(look, place)
+            if seen in known:
+                self._marks.add(seen)
+            else:
+                self._meet(look, place)
+        if not self._later:
+            return set()
+        return {look.path for look in listing.media if look.path in self._later}
+
+    def _glance(self) -> None:
+        """See again the files that are not complete."""
+        places: dict[Path, Place] = {}
+        with self._rhythm.glance():
+            for before in self._settling.looks:
+                look = look_again(before)
+                if look is None:
+                    self._settling.forget(before.path)
+                    continue
+                if self._settling.see(look, self._now_s()) or look.path in self._in_work:
+                    continue
+                folder = look.path.parent
+                if folder not in places:
+                    places[folder] = place_of(look, self._settings)
+                self._settle(look, places[folder])
+
+    # ── settle ───────────────────────────────────────────────────────────────────────────────
+
+    def _meet(self, look: Look, place: Place) -> None:
+        """A file about which nothing was decided yet, or that changed since."""
+        path = look.path
+        if self._in_work.get(path) == look:
+            return
+        later = self._later.get(path)
+        if later and later.look == look and self._now_s() < later.due_s:
+            return
+        if path not in self._settling and len(self._settling) >= self._options.most:
+            self._has_left_out = True
+            return
+        # one that changed while it is in work is taken again afterwards
+        if self._settling.see(look, self._now_s()) is None and path not in self._in_work:
+            self._settle(look, place)
+
+    def _settle(self, look: Look, place: Place) -> None:
+        """A file is complete: see what is to be done."""
+        self._settling.forget(look.path)
+        decision = self._decider.decide(look, place.subtitles, place.settings)
+        task = Task(look, decision.job, decision.priority)
+        if decision.problem:
+            self._screen.warn(decision.reason)
+            self._fail(task, _outcome(task, decision))
+        elif self._is_work(look, decision):
+            self._in_work[look.path] = look
+            self._ready.append(task)
+            return
+        if decision.kind == "done":
+            self._endings.found_done(task, decision.outputs)
+        elif decision.kind == "leave":
+            self._screen.leave(look.path, decision.reason)
+        if look.path not in self._later:
+            self._marks.add(mark(look, place))
+
+    def _is_work(self, look: Look, decision: Decision) -> bool:
+        if decision.kind == "work":
+            return self._skipped.get(look.path) != look
+        failure = decision.failure
+        if failure is None or self._given_up.get(look.path) == look:
+            return False
+        later = self._later.get(look.path)
+        if later and later.look == look:  # and it is due
+            return True
+        pause_s = wait_s(failure.error, 1)
+        if failure.at_s < self._began_at_s:
+            return pause_s is not None or self._options.retry_failed
+        if pause_s is not None:
+            self._later[look.path] = _Later(look, self._now_s() + pause_s, 1, failure.reason)
+        return False
+
+    def _fail(self, task: Task, outcome: Outcome) -> None:
+        """Try again later, if there is hope."""
+        path = task.look.path
+        before = self._later.pop(path, None)
+        tries = before.tries + 1 if before and before.look == task.look else 1
+        pause_s = wait_s(outcome.error, tries)
+        if pause_s is None:
+            self._given_up[path] = task.look
+        else:
+            due_s, reason = self._now_s() + pause_s, outcome.reason or "it failed"
+            self._later[path] = _Later(task.look, due_s, tries, reason)
+        if tries == 1 or pause_s is None:
+            self._endings.bad(task, outcome)
+
+    # ── hand out ─────────────────────────────────────────────────────────────────────────────
+
+    def _next(self) -> Task | None:
+        """The first that is ready and still as it was; the others are met again."""
+        while self._ready:
+            task = self._ready.popleft()
+            if look_again(task.look) == task.look:
+                return task
+            self._in_work.pop(task.look.path, None)
+        return None
+
+
+def _outcome(task: Task, decision: Decision) -> Outcome:
+    problem = decision.problem
+    return Outcome(
+        task.look.path,
+        "failed",
+        reason=decision.reason,
+        error=type(problem).__name__,
+        exit_code=problem.exit_code if problem else 0,
+    )
