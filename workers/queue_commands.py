@@ -128,6 +128,7 @@ def _wait_for(registered: list[Registered], ledger: Ledger, session: Session) ->
 @click.option(
     "--state", "states", multiple=True, type=click.Choice(ORDER), help="Only jobs in this state."
 )
+@click.option("--failed", is_flag=True, help="Every file that failed, and why; also without queue.")
 @click.option(
     "--limit", type=click.IntRange(1), default=SHOWN, show_default=True, help="Jobs of each state."
 )
@@ -136,6 +137,7 @@ def status_command(
     job: str | None,
     watch: bool,  # noqa: FBT001  - click's way
     states: tuple[State, ...],
+    failed: bool,  # noqa: FBT001  - the same
     limit: int,
     **flags: Any,
 ) -> None:
@@ -147,6 +149,8 @@ def status_command(
     def work(session: Session) -> int:
         from workers.status_table import show, show_changes
 
+        if failed:
+            return _show_failed(limit, session)
         ledger, as_json = open_queue(session).ledger, session.display.as_json
 
         def look() -> Status | JobStatus:
@@ -158,6 +162,21 @@ def status_command(
         return 0
 
     guarded(work, flags, "The work goes on.")
+
+
+def _show_failed(limit: int, session: Session) -> int:
+    from pipeline.codec import dumps
+    from pipeline.store import Store
+    from workers.failures import failures, table
+
+    ledger = open_queue(session).ledger if session.settings.redis_url else None
+    found = failures(Store(session.settings.home), ledger, limit)
+    if session.display.as_json:
+        for one in found:
+            click.echo(dumps(one))
+    else:
+        session.console.print(table(found))
+    return 0
 
 
 def _one(given: str, ledger: Ledger) -> JobStatus:

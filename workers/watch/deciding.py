@@ -127,9 +127,12 @@ class Decider:
                 found[f"it has subtitles in it, {language or 'of some language'}"] = language
         if not found:
             return None
-        wanted = self._language(job) if any(found.values()) else None
-        # of one that does not say its language, nobody knows that it is another
-        return next((why for why, said in found.items() if said in (None, wanted)), None)
+        # where a language is not known, nobody can say that it is another
+        for why, language in found.items():
+            if language is None:
+                return why
+        wanted = self._language(job)
+        return next((why for why, said in found.items() if wanted in (None, said)), None)
 
     def _foreign(self, look: Look, beside: Subtitles) -> Iterator[Sidecar]:
         for sidecar in beside.beside(look.path.name):

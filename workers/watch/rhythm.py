@@ -23,6 +23,7 @@ class WatchOptions:
     every_s: float = 10.0  # from one full look to the next; events make it come sooner
     rest_s: float = 1.0  # at least, after a full look
     rest: float = 10.0  # times as long as a look took: no more than a tenth of the time is looking
+    most_s: float = 2.0  # of a look or glance, before what is complete waits for the next glance
     glance_s: float = 1.0  # from one glance at incomplete files to the next
     settle: SettleOptions = field(default_factory=SettleOptions)
     most: int = 10_000  # files that may be waited for at once; the others get their turn
@@ -40,6 +41,7 @@ class Rhythm:
         self._first_s: float | None = None
         self._looked_s = self._glanced_s = self._checked_s = 0.0
         self._took_s = self._glance_took_s = 0.0
+        self._began_s = 0.0  # of the look or glance that is under way
         self._is_stirred = False
 
     def stir(self) -> None:
@@ -60,7 +62,7 @@ class Rhythm:
 
     def is_glance_due(self) -> bool:
         """Whether incomplete files are to be seen again."""
-        rest_s = max(self._options.glance_s, self._options.rest * self._glance_took_s)
+        rest_s = max(self._options.glance_s, self._glance_took_s)
         return self._now_s() - self._glanced_s >= rest_s
 
     def has_waited_long(self) -> bool:
@@ -69,10 +71,14 @@ class Rhythm:
         patience_s = 2 * settle.quiet_s + settle.looks * self._options.glance_s
         return self._first_s is not None and self._now_s() - self._first_s > patience_s
 
+    def has_taken_long(self) -> bool:
+        """Whether the look or glance that is under way has; there is more to do than looking."""
+        return self._now_s() - self._began_s > self._options.most_s
+
     @contextmanager
     def look(self) -> Iterator[bool]:
         """While folders are gone through; whether what was decided is to be decided anew."""
-        began_s = self._now_s()
+        began_s = self._began_s = self._now_s()
         is_first = self._first_s is None
         if is_first:
             self._first_s = began_s
@@ -87,7 +93,7 @@ class Rhythm:
     @contextmanager
     def glance(self) -> Iterator[None]:
         """While incomplete files are seen again."""
-        began_s = self._now_s()
+        began_s = self._began_s = self._now_s()
         yield
         self._glanced_s = self._now_s()
         self._glance_took_s = self._glanced_s - began_s

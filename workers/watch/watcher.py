@@ -77,7 +77,7 @@ class Watcher:
         self._later: dict[Path, _Later] = {}
         self._skipped: dict[Path, Look] = {}
         self._given_up: dict[Path, Look] = {}
-        self._marks: set[bytes] = set()  # of files about which nothing is to be done
+        self._marks: dict[bytes, bool] = {}  # nothing to be done; whether to look into that again
         self._said: set[str] = set()  # complaints of the last look
         self._has_looked = False
         self._has_left_out = False  # the last look found more than may be waited for
@@ -128,7 +128,8 @@ class Watcher:
     def _is_over(self) -> bool:
         if not self._options.once or self._has_left_out or self._in_work or not self._has_looked:
             return False
-        return not len(self._settling) or self._rhythm.has_waited_long()
+        all_incomplete = len(self._settling.waiting()) == len(self._settling)
+        return not len(self._settling) or (all_incomplete and self._rhythm.has_waited_long())
 
     def _has_room_for_more(self) -> bool:
         return (
@@ -141,9 +142,9 @@ class Watcher:
         """Go through all folders."""
         with self._rhythm.look() as is_recheck:
             self._has_looked, self._has_left_out = True, False
-            known = set[bytes]() if is_recheck else self._marks
-            self._marks = set()
+            known, self._marks = self._marks, {}
             if is_recheck:
+                known = {seen: again for seen, again in known.items() if not again}
                 self._skipped.clear()
             folders: list[Path] = []
             complaints: set[str] = set()
@@ -165,7 +166,7 @@ class Watcher:
             self._screen.warn(complaint)
         self._said = complaints
 
-    def _see(self, listing: Listing, known: set[bytes], complaints: set[str]) -> set[Path]:
+    def _see(self, listing: Listing, known: dict[bytes, bool], complaints: set[str]) -> set[Path]:
         """Meet the files of one folder that are not known; gives those that are tried later."""
         found = self._settings.of(listing.folder, listing.root)
         complaints.update(complaint.sentence for complaint in found.complaints)
@@ -175,7 +176,7 @@ class Watcher:
         for look in listing.media:
             seen = mark(look, place)
             if seen in known:
-                self._marks.add(seen)
+                self._marks[seen] = known[seen]
             else:
                 self._meet(look, place)
         if not self._later:
@@ -193,6 +194,8 @@ class Watcher:
                     continue
                 if self._settling.see(look, self._now_s()) or look.path in self._in_work:
                     continue
+                if self._rhythm.has_taken_long():
+                    break  # probing takes its time; the others get their turn
                 folder = look.path.parent
                 if folder not in places:
                     places[folder] = place_of(look, self._settings)
@@ -212,7 +215,9 @@ class Watcher:
             self._has_left_out = True
             return
         # one that changed while it is in work is taken again afterwards
-        if self._settling.see(look, self._now_s()) is None and path not in self._in_work:
+        if self._settling.see(look, self._now_s()) or path in self._in_work:
+            return
+        if not self._rhythm.has_taken_long():
             self._settle(look, place)
 
     def _settle(self, look: Look, place: Place) -> None:
@@ -231,8 +236,10 @@ class Watcher:
             self._endings.found_done(task, decision.outputs)
         elif decision.kind == "leave":
             self._screen.leave(look.path, decision.reason)
+        elif decision.failure and look.path not in self._later:
+            self._screen.leave(look.path, f"it failed before: {decision.reason}")
         if look.path not in self._later:
-            self._marks.add(mark(look, place))
+            self._marks[mark(look, place)] = decision.kind == "done"  # outputs elsewhere may go
 
     def _is_work(self, look: Look, decision: Decision) -> bool:
         if decision.kind == "work":

@@ -87,7 +87,10 @@ def run(watch: Watch, session: Session) -> int:
             if session.display.as_json:
                 click.echo(dumps(outcome))
     if screen.left and not tell:
-        session.say(f"{screen.left} left alone, since subtitles are there; --verbose names them")
+        session.say(
+            f"{screen.left} left alone: subtitles are there, or it failed before; "
+            "--verbose tells which"
+        )
     for left in watcher.picture().waiting:
         session.say(f"{display(left.path)} is left for the next time: {left.reason}")
     return worst(codes)

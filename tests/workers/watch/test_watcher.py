@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.types import OutputOptions, Outcome, SpeechOptions
+from pipeline.types import Outcome, OutputOptions, SpeechOptions
+from tests.workers.watch.watching import Yard, names, touch_back, tree
 from workers.watch.after import After
 from workers.watch.deciding import Policy
 from workers.watch.ending import EndingOptions
 from workers.watch.ignoring import IgnoreOptions
 from workers.watch.rhythm import WatchOptions
 from workers.watch.settling import SettleOptions
-from tests.workers.watch.watching import Yard, names, touch_back, tree
 
 HOUR_S = 3600.0
 
@@ -107,7 +107,7 @@ class TestComplete:
         yard.after(2)
         (waiting,) = yard.watcher.picture().waiting
         assert waiting.reason == "new: 5 bytes, quiet for 1 of 5 s"
-        assert list(yard.screen.lines())[0].startswith("watching 1 folder: 1 wait, 0 in work")
+        assert next(iter(yard.screen.lines())).startswith("watching 1 folder: 1 wait, 0 in work")
 
 
 class TestLooks:

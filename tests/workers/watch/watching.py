@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.ffmpeg import Tools
 from pipeline.store import Store
-from pipeline.types import OutputOptions, Outcome, SpeechOptions
+from pipeline.types import Outcome, OutputOptions, SpeechOptions
 from workers.watch.deciding import Decider, Policy
 from workers.watch.ending import EndingOptions, Endings
 from workers.watch.folder_settings import SettingsFiles
@@ -18,6 +18,9 @@ from workers.watch.rhythm import WatchOptions
 from workers.watch.roots import roots_of
 from workers.watch.screen import Screen
 from workers.watch.watcher import Watcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass
