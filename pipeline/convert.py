@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, cast
 
 from pipeline.audio import BYTES_PER_SAMPLE, open_audio
 from pipeline.errors import NoAudio, StorageFailed
-from pipeline.ffmpeg import Tools, failure, global_options, input_options, locator, run
+from pipeline.ffmpeg import (
+    Heed,
+    Patience,
+    Tools,
+    failure,
+    global_options,
+    input_options,
+    locator,
+    run,
+)
 from pipeline.files import storage_errors, whole
 from pipeline.source import display
 from pipeline.types import SAMPLE_RATE_HZ, Audio, MediaInfo
@@ -36,7 +45,9 @@ _MAX_LAID_OUT_CHANNELS = 8  # ffmpeg has a default loudspeaker layout for 1 … 
 def convert(
     path: Path, media: MediaInfo, target: Path, tools: Tools, on_progress: Callable[[float], None]
 ) -> Audio:
-    """Write `target` from the chosen track; `on_progress` is told the media seconds done.
+    """Write `target` from the chosen track.
+
+    `on_progress` is told the media seconds done, at least once a second, and may raise to end it.
 
     A track that starts 2 s late gets 2 s of silence first; holes are filled with silence; packets
     that cannot be decoded are passed over. Raises NoAudio, StorageFailed, ToolMissing, ToolFailed.
@@ -77,8 +88,10 @@ def _decode(
     tools: Tools,
     on_progress: Callable[[float], None],
 ) -> None:
-    command = _command(path, media, part, tools)
     done_s = 0.0
+
+    def heed() -> None:
+        on_progress(done_s)
 
     def on_line(line: str) -> bool:
         nonlocal done_s
@@ -86,18 +99,20 @@ def _decode(
         if reached_s is None or reached_s <= done_s:
             return False
         done_s = reached_s
-        on_progress(done_s)
         return True
 
-    finished = run(command, path, tools.stall_s, on_line)
+    command = _command(path, media, part, tools, heed)
+    finished = run(command, path, Patience(tools.stall_s, heed), on_line)
+    heed()
     if finished.return_code != 0:
         raise failure(command, path, finished)
 
 
-def _command(path: Path, media: MediaInfo, part: Path, tools: Tools) -> list[str]:
+def _command(path: Path, media: MediaInfo, part: Path, tools: Tools, heed: Heed) -> list[str]:
     import ffmpeg
 
-    source = ffmpeg.input("SOURCE", **input_options(tools.ffmpeg, tools.probe_s))
+    options = input_options(tools.ffmpeg, Patience(tools.probe_s, heed))
+    source = ffmpeg.input("SOURCE", **options)
     sound = source[f"a:{media.chosen.position}"].output(
         "TARGET",
         af=_filters(media),

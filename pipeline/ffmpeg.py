@@ -14,43 +14,26 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.demuxers import DEMUXERS
 from pipeline.errors import MachineError, StorageFailed, ToolFailed, ToolMissing
 from pipeline.source import display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 _COMPLAINT_CHARS = 300  # of one line; a refused codec is answered with the whole list
 _COMPLAINT_LINES = 100
 _KILLED_S = 5.0  # how long the killed may take to go
 _READ_BYTES = 65_536
+_HEED_EVERY_S = 0.5
 
-# Which formats ffmpeg may open: those that are one file with sound in it. A list of the allowed,
-# not of the forbidden, because each ffmpeg adds formats, and because this is the gate that holds:
-# playlists and scripts (hls, dash, concat, imf, sdp, avisynth, mlv …) open other files or the
-# network and have got round every other limit (CVE-2017-9993, CVE-2023-6605, CVE-2026-107697).
-# Also left out: devices (lavfi, x11grab …), pictures, subtitles, text art (tty, xbin:
-# CVE-2023-6602), tracker music, video without sound, and raw PCM whose rate nobody can know.
-# Source: `ffmpeg -demuxers` of 5.1 and 9.0; a name that an ffmpeg does not know does no harm.
-DEMUXERS = """
-3dostr 4xm aa aac aax ac3 ac4 ace acm act adp ads adx aea afc aiff aix alaw alp amr amrnb amrwb apac
-apc ape apm aptx aptx_hd argo_asf argo_brp argo_cvg asf asf_o ast au avi avr avs bethsoftvid bfi
-bfstm bink binka bit bmv boa bonk brstm c93 caf cdxl codec2 codec2raw daud dcstr derf dfa dfpwm
-dhav dsf dsicin dss dts dtshd dv dxa ea ea_cdata eac3 epaf film_cpk flac flv frm fsb fwse g722
-g723_1 g726 g726le g728 g729 gdv genh gsm gxf hca hcom hnm hxvs iamf iff ifv ilbc ipmovie ircam
-iss ivr jv kux kvag laf lc3 lmlm4 loas luodat lvf lxf matroska mca mgsts mlp mm mmf mods moflex
-mov mp3 mpc mpc8 mpeg mpegts msf mtaf mtv mulaw musx mv mvi mxf mxg nistsphere nsp nsv nut nuv
-ogg oma osq paf pmp pp_bnk psxstr pva pvf qcp qoa r3d redspark rka rl2 rm roq rpl rsd rso s337m
-sbc scd sdns sds sdx shn siff simbiosis_imx sln smjpeg smk smush sol sox spdif svag svs swf tak
-thp tiertexseq tmv truehd tta ty usm vag vidc vividas vivo vmd voc vpk vqf w64 wady wav wavarc
-wc3movie wsaud wsd wsvqa wtv wv wve xa xmd xmv xvag xwma yop
-""".split()  # noqa: SIM905  - two hundred quoted names would hide the list
+Heed = Callable[[], object]  # may raise, where the work is to end
 
 # How far ffmpeg reads to find all tracks; its own 5 MB miss the late tracks of recorded broadcasts.
 _PROBE_BYTES = 50_000_000
@@ -69,6 +52,18 @@ class Tools:
     probe_s: float = 60.0  # probing: in all
 
 
+def heedless() -> None:
+    """Nobody wants it to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """With a program that is waited for. Its answers do not depend on who waits."""
+
+    limit_s: float  # may pass without getting any further
+    heed: Heed = field(default=heedless, compare=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """How a program ended that was not killed."""
@@ -85,7 +80,7 @@ def locator(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def input_options(tool: str, limit_s: float) -> dict[str, str]:
+def input_options(tool: str, patience: Patience) -> dict[str, str]:
     """Options to put before `-i`. Raises ToolMissing, ToolFailed.
 
     With video decoders closed a crafted picture finds nothing to break (CVE-2026-8461); `-vn`
@@ -94,7 +89,7 @@ def input_options(tool: str, limit_s: float) -> dict[str, str]:
     return {
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(DEMUXERS),
-        "codec_whitelist": ",".join(decoders(tool, limit_s, "A")),
+        "codec_whitelist": ",".join(decoders(tool, patience, "A")),
         "probesize": str(_PROBE_BYTES),
         "analyzeduration": str(_ANALYSE_US),
         "max_streams": str(_MAX_STREAMS),
@@ -107,10 +102,10 @@ def global_options() -> tuple[str, ...]:
 
 
 @cache
-def decoders(tool: str, limit_s: float, kind: Literal["A", "V", "S"]) -> tuple[str, ...]:
+def decoders(tool: str, patience: Patience, kind: Literal["A", "V", "S"]) -> tuple[str, ...]:
     """The decoders for audio, video or subtitles that this ffmpeg or ffprobe was built with."""
     lines: list[str] = []
-    run([tool, "-hide_banner", "-decoders"], None, limit_s, lines.append)
+    run([tool, "-hide_banner", "-decoders"], None, patience, lines.append)
     _, _, table = "\n".join(lines).partition("------\n")
     rows = [line.split() for line in table.splitlines()]
     names = tuple(row[1] for row in rows if len(row) > 1 and row[0].startswith(kind))
@@ -123,20 +118,21 @@ def decoders(tool: str, limit_s: float, kind: Literal["A", "V", "S"]) -> tuple[s
 
 
 def run(
-    command: list[str], path: Path | None, limit_s: float, on_line: Callable[[str], object]
+    command: list[str], path: Path | None, patience: Patience, on_line: Callable[[str], object]
 ) -> Finished:
     """Run a program to its end; `path` is the file it works on, named in errors.
 
     `on_line` is given each line of its stdout and gives something true if the work got further; the
-    program is killed, and its children with it, when that has not happened for `limit_s`, or when
-    anything is raised here. Raises ToolMissing, ToolFailed (hung, or killed by a signal).
+    program is killed, and its children with it, when that has not happened for too long, or when
+    anything is raised here. `patience.heed` is called at least once a second, whatever comes.
+    Raises ToolMissing, ToolFailed (hung, or killed by a signal).
     """
     process = _start(command)
     try:
-        finished = _watch(process, limit_s, on_line)
+        finished = _watch(process, patience, on_line)
     except _StalledError as error:
         raise ToolFailed(
-            f"{_doing(command, path)} got no further for {limit_s:g} s and was stopped: "
+            f"{_doing(command, path)} got no further for {patience.limit_s:g} s and was stopped: "
             "check the disk or network folder that it reads."
         ) from error
     finally:
@@ -203,19 +199,18 @@ class _StalledError(Exception):
 
 
 def _watch(
-    process: subprocess.Popen[bytes], limit_s: float, on_line: Callable[[str], object]
+    process: subprocess.Popen[bytes], patience: Patience, on_line: Callable[[str], object]
 ) -> Finished:
     """Read both pipes as they fill, so that neither can block the program, until both close."""
     complaints: deque[str] = deque(maxlen=_COMPLAINT_LINES)
     assert process.stdout is not None
     assert process.stderr is not None
-    deadline_s = time.monotonic() + limit_s
+    wait = _Wait(patience)
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ, _Lines())
         selector.register(process.stderr, selectors.EVENT_READ, _Lines(_COMPLAINT_CHARS))
         while selector.get_map():
-            events = selector.select(max(0.0, deadline_s - time.monotonic()))
-            for key, _ in events:
+            for key, _ in selector.select(wait.piece_s()):
                 data = os.read(key.fd, _READ_BYTES)
                 lines = key.data.feed(data)
                 if not data:
@@ -223,14 +218,34 @@ def _watch(
                 if key.fileobj is process.stderr:
                     complaints.extend(lines)
                 elif any([on_line(line) for line in lines]):  # noqa: C419  - all are to be told
-                    deadline_s = time.monotonic() + limit_s
-            if time.monotonic() > deadline_s:
-                raise _StalledError
-    try:
-        process.wait(max(0.0, deadline_s - time.monotonic()))
-    except subprocess.TimeoutExpired as error:
-        raise _StalledError from error
+                    wait.begin_again()
+            wait.check()
+    while process.poll() is None:
+        wait.check()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(wait.piece_s())
     return Finished(process.returncode, tuple(complaints))
+
+
+class _Wait:
+    """Waiting in pieces, so that a wish to stop is heeded although nothing comes."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        self._deadline_s = time.monotonic() + self._patience.limit_s
+
+    def piece_s(self) -> float:
+        """How long to wait next. Raises what `heed` raises."""
+        self._patience.heed()
+        return max(0.0, min(_HEED_EVERY_S, self._deadline_s - time.monotonic()))
+
+    def check(self) -> None:
+        """After a look at what came: we may have been frozen, and the program gone on. Raises."""
+        if time.monotonic() > self._deadline_s:
+            raise _StalledError
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import BadOption, NoAudio, NotMedia, TranscribeError, Unreadable
 from pipeline.ffmpeg import (
     Finished,
+    Heed,
+    Patience,
     Tools,
     decoders,
     failure,
     global_options,
+    heedless,
     input_options,
     locator,
     run,
@@ -59,17 +62,19 @@ _TEXT_SUBTITLES = (
 )
 
 
-def probe(path: Path, language: str | None, audio_stream: int | None, tools: Tools) -> MediaInfo:
+def probe(
+    path: Path, language: str | None, audio_stream: int | None, tools: Tools, heed: Heed = heedless
+) -> MediaInfo:
     """Read the headers and pick a track.
 
     That is the one at the position asked for, else one in `language` (ISO 639-1), else the one
-    marked as default, else the first.
+    marked as default, else the first. `heed` is called at least once a second; it may raise.
 
     Raises NotMedia, NoAudio, Unreadable, BadOption, ToolMissing, ToolFailed.
     """
     start = _read_start(path)
     _refuse_known_others(path, start)
-    report, complaints = _report(path, start, tools)
+    report, complaints = _report(path, start, tools.ffprobe, Patience(tools.probe_s, heed))
     header = report["format"]
     streams = _audio_streams(report, claims=_claims_length(header, complaints))
     if header.get("probe_score", 100) <= _GUESSED_SCORE:
@@ -93,7 +98,7 @@ def embedded_subtitles(path: Path, tools: Tools) -> tuple[str | None, ...]:
     """
     start = _read_start(path)
     _refuse_known_others(path, start)
-    report, _ = _report(path, start, tools)
+    report, _ = _report(path, start, tools.ffprobe, Patience(tools.probe_s))
     return tuple(
         short_code(entry.get("tags", {}).get("language", ""))
         for entry in report.get("streams", [])
@@ -117,13 +122,15 @@ def _refuse_known_others(path: Path, start: bytes) -> None:
             raise NotMedia(f"{display(path)} is {kind}, not media: give the media file itself.")
 
 
-def _report(path: Path, start: bytes, tools: Tools) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _report(
+    path: Path, start: bytes, ffprobe: str, patience: Patience
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Give what ffprobe says, in its own words.
 
     Run by ourselves, since ffmpeg.probe of ffmpeg-python cannot stop an ffprobe that hangs.
     """
-    command, lines = _command(path, tools), list[str]()
-    finished = run(command, path, tools.probe_s, lines.append)
+    command, lines = _command(path, ffprobe, patience), list[str]()
+    finished = run(command, path, patience, lines.append)
     try:  # the return code says less: it is 1 also where only a picture could not be opened
         report = json.loads("".join(lines))
     except ValueError:
@@ -133,12 +140,12 @@ def _report(path: Path, start: bytes, tools: Tools) -> tuple[dict[str, Any], tup
     return report, finished.complaints
 
 
-def _command(path: Path, tools: Tools) -> list[str]:
-    options = input_options(tools.ffprobe, tools.probe_s)
+def _command(path: Path, ffprobe: str, patience: Patience) -> list[str]:
+    options = input_options(ffprobe, patience)
     # ffprobe gives up on a track whose decoder it may not open, so here it may. It opens them to
     # no effect: the list for the whole file, which bars all but audio, rules while it decodes.
     for kind, specifier in (("V", "v"), ("S", "s")):
-        names = decoders(tools.ffprobe, tools.probe_s, kind)
+        names = decoders(ffprobe, patience, kind)
         options[f"codec_whitelist:{specifier}"] = ",".join(names)
     entries = (
         "format=format_name,start_time,duration,probe_score"
@@ -146,7 +153,7 @@ def _command(path: Path, tools: Tools) -> list[str]:
         ":stream_tags=language,title,DURATION:stream_disposition=default,forced"
     )
     return [
-        tools.ffprobe,
+        ffprobe,
         *global_options(),
         *("-v", "warning", "-show_entries", entries, "-of", "json"),
         *(word for name, value in options.items() for word in (f"-{name}", value)),

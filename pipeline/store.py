@@ -97,7 +97,10 @@ class Store:
 
 
 def _failure_in(folder: Folder) -> Failure | None:
-    return None if folder.read("done", Done) else folder.read("failed", Failure)
+    failure = folder.read("failed", Failure)
+    if failure is None or folder.read("done", Done) is not None:
+        return None
+    return failure
 
 
 def _can_continue(folder: Folder) -> bool:

@@ -59,11 +59,13 @@ def process_log() -> Log:
 
 def job_log(claim: Claim) -> Log:
     """For events of one attempt at a job."""
+    from workers.remote import name_of
+
     about = {
         "job": claim.id,
         "stage": claim.stage,
         "attempt": claim.attempt,
-        "file": str(claim.job.source.path),
+        "file": name_of(claim.job.source),
     }
     return logging.LoggerAdapter(logging.getLogger(OURS), about)
 

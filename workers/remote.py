@@ -16,10 +16,12 @@ import hashlib
 import os
 import re
 import time
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote, unquote, urlsplit
 
@@ -42,6 +44,7 @@ _ELSEWHERE = "/remote"  # the folder of what is on no machine of ours
 _STEM_BYTES, _SUFFIX_BYTES = 150, 20  # room for what naming and a growing file add
 _GONE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}  # and all from 500 on
+HEED_EVERY_S = 0.5
 _BEYOND = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 _USABLE = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, _BEYOND}
 
@@ -60,6 +63,11 @@ def expected(url: str) -> Source:
 def address_of(source: Source) -> str | None:
     """Where the file is to come from; None when it is on this machine, where none is empty."""
     return None if source.size_bytes else unquote(source.path.parent.name)
+
+
+def name_of(source: Source) -> str:
+    """What people call the file."""
+    return address_of(source) or str(source.path)
 
 
 @contextmanager
@@ -89,7 +97,7 @@ def borrowed(
 ) -> Iterator[Path]:
     """The file, downloaded unless it is there; nobody lets it go while the `with` lasts.
 
-    `heed` is called now and then; what it raises stops the download, which goes on next time.
+    `heed` is called each second, and may raise to stop the download, which goes on next time.
     Raises BadOption, NoSuchFile, Unreadable, NotMedia, Undelivered, StorageFailed; Busy when
     another process is downloading it.
     """
@@ -98,7 +106,7 @@ def borrowed(
         if not held:
             raise _busy(url)
         if not _is_here(target):
-            _download(url, target, options, heed, resolve)
+            _attended(lambda check: _download(url, target, options, check, resolve), heed)
         yield target
 
 
@@ -169,8 +177,36 @@ def _busy(url: str) -> Busy:
     return Busy(f"{display(url)} is being fetched by another worker: let that finish.")
 
 
+def _attended(work: Callable[[Callable[[], None]], None], heed: Callable[[], None]) -> None:
+    """Work in another thread, since nobody is heeded while a server is silent.
+
+    What `heed` raises is raised here. The work is given a function that raises from then on.
+    """
+    left, ended = Event(), Future[None]()
+
+    def check() -> None:
+        if left.is_set():
+            raise CancelledError
+
+    def go() -> None:
+        try:
+            work(check)
+        except BaseException as error:  # noqa: BLE001  - raised by whoever waits
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    Thread(target=go, name="download", daemon=True).start()
+    try:
+        while not wait((ended,), HEED_EVERY_S).done:
+            heed()
+    finally:
+        left.set()
+    ended.result()
+
+
 def _download(
-    url: str, target: Path, options: WebOptions, heed: Callable[[], None], resolve: Resolve
+    url: str, target: Path, options: WebOptions, check: Callable[[], None], resolve: Resolve
 ) -> None:
     """A cut connection is followed by another one, as long as each brings something new."""
 
@@ -181,10 +217,11 @@ def _download(
     with storage_errors(target), open_part(target, somebody_else_does) as part:
         is_whole = _is_here(target)  # somebody else has just brought it
         while not is_whole:
+            check()
             before_bytes = part.size_bytes
             try:
                 with get(url, _headers(part), options, ends_s, resolve) as answer:
-                    _receive(url, answer, part, options.most_bytes, heed)
+                    _receive(url, answer, part, options.most_bytes, check)
                 is_whole = True
             except Undelivered:
                 if part.size_bytes <= before_bytes:
@@ -204,7 +241,7 @@ def _headers(part: Part) -> dict[str, str]:
 
 
 def _receive(
-    url: str, answer: Answer, part: Part, most_bytes: int, heed: Callable[[], None]
+    url: str, answer: Answer, part: Part, most_bytes: int, check: Callable[[], None]
 ) -> None:
     """Put the answer into the part. Raises when it is not what was asked for, or not all of it."""
     _check_kind(url, answer)
@@ -215,7 +252,7 @@ def _receive(
     for data in answer.pieces:
         part.append(data)
         _check_size(url, part.size_bytes, most_bytes, part)
-        heed()
+        check()
     if part.size_bytes < least_bytes:
         raise Undelivered(f"{display(url)}: the connection broke off: try again later.")
     if part.size_bytes == 0:

@@ -25,7 +25,7 @@ from pipeline.run import prepare, run
 from pipeline.source import display
 from workers.beat import Beat, BeatOptions, Stopped
 from workers.log import job_log, process_log
-from workers.remote import address_of, brought, let_go
+from workers.remote import address_of, brought, let_go, name_of
 from workers.seats import Seat, Seats
 from workers.web import WebOptions
 
@@ -161,7 +161,7 @@ def _next(place: Workplace) -> Claim | None:
 def work_on(claim: Claim, place: Workplace, seats: Seats, seat: Seat) -> None:
     """One attempt at a job, however it ends."""
     log = job_log(claim)
-    log.info("%s begins: %s", claim.stage, display(claim.job.source.path))
+    log.info("%s begins: %s", claim.stage, display(name_of(claim.job.source)))
     with place.minding(claim, log) as beat:
         try:
             seats.wait_for_turn(seat, beat.check)
@@ -221,7 +221,8 @@ def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
     reason = str(error)
     if not isinstance(error, TranscribeError):
         log.error("internal error, please report it", exc_info=error)
-        reason = f"{display(claim.job.source.path)}: internal error, please report it ({error!r})."
+        name = display(name_of(claim.job.source))
+        reason = f"{name}: internal error, please report it ({error!r})."
     wait_s = wait_before_next(claim.attempt, place.options) if remedy == "again" else None
     if wait_s is None and (url := address_of(claim.job.source)):
         let_go(url, place.store.home)  # nobody will want it again

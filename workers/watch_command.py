@@ -83,6 +83,12 @@ _FOLDERS_MAY = ("model", "wish", "language", "task", "initial_prompt", "formats"
     help="From one look at all folders to the next.",
 )
 @click.option(
+    "--events/--no-events",
+    default=True,
+    show_default=True,
+    help="Look sooner when the system tells that something happened.",
+)
+@click.option(
     "--quiet-time",
     type=click.FloatRange(0),
     default=SETTLE.quiet_s,
@@ -141,6 +147,7 @@ def _asked(
         settle=SettleOptions(quiet_s=flags["quiet_time"]),
         once=flags["once"],
         retry_failed=flags["retry_failed"],
+        events=flags["events"],
     )
     is_queued = settings.redis_url is not None and not flags["local"]
     return Watch(

@@ -189,8 +189,9 @@ def _checked(host: str, numbers: tuple[str, ...], own: tuple[str, ...]) -> tuple
     for number in numbers:
         address = ip_address(number.partition("%")[0])
         if not is_public(address) and not any(address in network for network in networks):
+            name = "" if host == number else f"{display(host)} is "
             raise BadOption(
-                f"{display(host)} is {number}, which is not on the public internet: "
+                f"{name}{number}, which is not on the public internet: "
                 "if it is your own, name its network in TRANSCRIBE_OWN_NETWORKS."
             )
     return numbers

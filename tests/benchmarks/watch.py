@@ -1,7 +1,8 @@
 """What a look at a watched folder costs: `python -m tests.benchmarks.watch [--json FILE]`.
 
 Goes in: numbers of media files. Comes out: a table of seconds and peak memory, for files in folders
-of a hundred and for as many in one folder, each with its subtitle beside it.
+of a hundred and for as many in one folder, each with its subtitle beside it: of a bare scan, and of
+a whole watcher's look, when all is decided. `watch_latency` has the time from a copy to its job.
 Does not know: slow disks and networks; the trees were just written and are in the system's memory.
 """
 
@@ -16,6 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipeline.types import OutputOptions, SpeechOptions
+from tests.workers.watch.watching import Yard
+from workers.watch.deciding import Policy
 from workers.watch.ignoring import IgnoreOptions
 from workers.watch.scan import scan
 
@@ -23,16 +27,20 @@ FILES = (1_000, 10_000, 100_000)
 IN_A_FOLDER = 100
 ROUNDS = 5
 PATTERNS = "*-trailer.*\n/private/\n!keep-trailer.*\n"
-COLUMNS = ("files", "folders", "seconds", "peak_mb", "with_patterns_s")
+ENGLISH = Policy(SpeechOptions(language="en"), OutputOptions())
+COLUMNS = (
+    *("files", "folders", "seconds", "peak_mb", "with_patterns_s"),
+    *("first_s", "look_s", "watch_peak_mb"),
+)
 
 
 def make(root: Path, files: int, in_a_folder: int) -> None:
-    """Media and subtitles, empty: a look opens nothing."""
+    """Media and subtitles, nearly empty: no look reads further than the first byte."""
     for number in range(files):
         folder = root / f"show {number // in_a_folder:04}"
         if number % in_a_folder == 0:
             folder.mkdir(parents=True)
-        (folder / f"episode {number:06}.mp3").touch()
+        (folder / f"episode {number:06}.mp3").write_bytes(b"-")
         (folder / f"episode {number:06}.en.srt").touch()
 
 
@@ -55,15 +63,45 @@ def look(root: Path) -> dict[str, float]:
     }
 
 
+def watch(root: Path) -> dict[str, float]:
+    """Until all is decided, the look after that, and the memory, of a watcher in this process."""
+    with tempfile.TemporaryDirectory() as home:
+        yard = Yard(Path(home), root, policy=ENGLISH)
+        yard.screen._tell = None
+        files, idle_mb = files_in(root), peak_mb()
+        began_s = time.monotonic()
+        yard.now()
+        while yard.watcher.picture().waiting or yard.screen.left < files:
+            yard.clock.now_s += 1.0
+            yard.now()
+        first_s = time.monotonic() - began_s
+        seconds = []
+        for _ in range(ROUNDS):
+            yard.clock.now_s += 60.0
+            began_s = time.monotonic()
+            yard.watcher.tick()
+            seconds.append(time.monotonic() - began_s)
+        return {
+            "first_s": round(first_s, 3),
+            "look_s": round(min(seconds), 4),
+            "watch_peak_mb": round(peak_mb() - idle_mb, 1),
+        }
+
+
+def files_in(root: Path) -> int:
+    """How many media files there are."""
+    return sum(len(listing.media) for listing in scan(root, IgnoreOptions()))
+
+
 def peak_mb() -> float:
     """Of this process so far, without what its parent once had."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3
 
 
-def looked(root: Path) -> dict[str, float]:
-    """The same in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.watch", "--look", str(root)]
+def in_a_process(what: str, root: Path) -> dict[str, float]:
+    """`look` or `watch` in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.watch", f"--{what}", str(root)]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
@@ -72,9 +110,9 @@ def row(files: int, in_a_folder: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         make(root, files, in_a_folder)
-        found = looked(root)
+        found = {**in_a_process("look", root), **in_a_process("watch", root)}
         (root / ".transcribeignore").write_text(PATTERNS)
-        return {**found, "with_patterns_s": looked(root)["seconds"]}
+        return {**found, "with_patterns_s": in_a_process("look", root)["seconds"]}
 
 
 def main() -> None:
@@ -83,9 +121,10 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=int, default=FILES)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.look:
-        print(json.dumps(look(asked.look)))
+    if asked.look or asked.watch:
+        print(json.dumps(look(asked.look) if asked.look else watch(asked.watch)))
         return
     print(" ".join(f"{name:>16}" for name in COLUMNS))
     rows = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ import pytest
 from models.demo import EPISODE
 
 PATIENCE_S = 120.0
+SOON_S = 4.0
 
 
 def until(condition):
@@ -80,3 +82,19 @@ def test_ctrl_c_while_converting_leaves_no_ffmpeg_and_no_half_file(program):
     assert list(program.home.glob("jobs/*/*.wav")) == []
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not any(b"long.wav" in command for command in running)
+
+
+@pytest.mark.parametrize("tool", ["ffmpeg", "ffprobe"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_is_stopped_soon_though_its_tool_is_silent(program, monkeypatch, tool, how):
+    tools = program.home / "tools"
+    tools.mkdir(parents=True)
+    (tools / tool).write_text(f"#!/bin/sh\ntouch {tools}/silent; sleep 1000\n")
+    (tools / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    process = program.start("--model", "demo", "-o", program.folder, EPISODE)
+    until((tools / "silent").exists)
+    process.send_signal(how)
+    process.communicate(timeout=SOON_S)
+    assert process.returncode == 130
+    assert list(program.folder.iterdir()) == []

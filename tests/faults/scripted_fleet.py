@@ -35,7 +35,7 @@ def main(options):
     found = settings.load()
     beat = BeatOptions(
         lease_s=options["lease_s"],
-        beat_s=0.1,
+        beat_s=options["beat_s"],
         slice_s=options["slice_s"],
         grace_s=options["grace_s"],
     )

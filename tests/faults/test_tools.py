@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -10,12 +11,14 @@ from tests.faults.oracle import processes_of
 from tests.faults.processes import until
 from tests.faults.sounds import FFMPEG
 from tests.faults.yard import NO_TOOLS
+from workers.beat import BeatOptions
 
 SLOW = pytest.mark.slow
 # Only one file has bad luck, and only when it is converted.
 UNLUCKY = (
     'case "$*" in *unlucky*-progress*|*-progress*unlucky*) {} ;; esac; exec ' + FFMPEG + ' "$@"'
 )
+PROBES_ALL_BUT = f'case "$*" in *unlucky*) {{}} ;; esac; exec {which("ffprobe")} "$@"'
 LAST = 'for target; do :; done; target="${target#file:}"'
 HANGS = "sleep 1000 & wait"  # all of its group is to be killed
 TALKS_AND_HANGS = f"echo out_time_us=1000000; {HANGS}"
@@ -75,13 +78,19 @@ def test_without_ffmpeg_the_reason_is_told_and_a_retry_goes_on_when_it_is_there(
     yard.check()
 
 
-@SLOW
-def test_a_job_whose_ffmpeg_hangs_and_that_is_cancelled_leaves_no_process(yard):
+@pytest.mark.parametrize(
+    "tools",
+    [
+        {"ffmpeg": UNLUCKY.format(HANGS)},
+        pytest.param({"ffprobe": PROBES_ALL_BUT.format(HANGS)}, marks=SLOW),
+        pytest.param({"ffmpeg": HANGS}, marks=SLOW),
+    ],
+    ids=["converting", "probing", "asked for its decoders"],
+)
+def test_a_cancelled_job_ends_soon_though_its_tool_is_silent(yard, tools):
     one = yard.ask("unlucky.wav", 60, ends=("cancelled",))
-    yard.ask("lucky.wav", 30)
-    yard.start(ffmpeg=UNLUCKY.format(HANGS), stall_s=2.0)
+    yard.start(**tools, beat_s=BeatOptions().beat_s)
     until(lambda: children_left(yard) != [], "it does not hang")
     assert yard.ledger.cancel([one.id]) == (one.id,)
-    until(lambda: children_left(yard) == [], "ffmpeg goes on", 10)
-    yard.until_ended()
+    until(lambda: children_left(yard) == [], "it goes on", 4.0)
     yard.check()

@@ -34,6 +34,7 @@ OPTIONS = {
     "stages": ["convert", "speech"],
     "processes": 1,
     "lease_s": 1.5,
+    "beat_s": 0.1,
     "slice_s": 600.0,
     "grace_s": 5.0,
     "margin_s": 10.0,
@@ -128,19 +129,23 @@ class Yard:
         home=None,
         convert_speed=None,
         ffmpeg=None,
+        ffprobe=None,
         environment=(),
         log=None,
         url=None,
         root=ROOT,
         **changes,
     ):
-        """A fleet; its ffmpeg converts so many seconds in one, or is this shell script."""
+        """A fleet; its ffmpeg converts so many seconds in one, or is this shell script.
+
+        So is its ffprobe.
+        """
         home = home or self.home
         if convert_speed is not None:
             ffmpeg = f'exec {FFMPEG} -readrate {convert_speed} "$@"'
         environment = {
             **os.environ,
-            "PATH": self._tools(ffmpeg),
+            "PATH": self._tools(ffmpeg=ffmpeg, ffprobe=ffprobe),
             "TRANSCRIBE_HOME": str(home),
             "TRANSCRIBE_REDIS_URL": url or self.redis.url,
             "PYTHONPATH": str(root),
@@ -158,15 +163,15 @@ class Yard:
         self._fleets.append(fleet)
         return fleet
 
-    def _tools(self, ffmpeg):
-        """A PATH on which this script is ffmpeg; or the usual one, or one where nothing is."""
-        if ffmpeg is None:
-            return os.environ["PATH"]
+    def _tools(self, **scripts):
+        """A PATH on which these scripts are the tools; or the usual one, or one of nothing."""
         folder = Path(tempfile.mkdtemp(prefix="tools-", dir=self._folder))
-        if ffmpeg == NO_TOOLS:
+        if NO_TOOLS in scripts.values():
             return str(folder)
-        (folder / "ffmpeg").write_text(f"#!/bin/sh\n{ffmpeg}\n")
-        (folder / "ffmpeg").chmod(0o755)
+        for name, script in scripts.items():
+            if script is not None:
+                (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+                (folder / name).chmod(0o755)
         return f"{folder}:{os.environ['PATH']}"
 
     def until_at(self, one, *stages, done_s=0.0):

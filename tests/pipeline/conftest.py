@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import wave
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -69,6 +70,20 @@ def fake_tool(tmp_path):
     return make
 
 
+@pytest.fixture
+def silent_tool(tmp_path, life):
+    """Make a tool that hangs in silence when it is asked for one thing."""
+
+    def make(asked, tool="ffmpeg"):
+        path = tmp_path / f"silent-{tool}"
+        hang = f"exec 3>{life.path}; echo begun >&3; sleep 300"
+        path.write_text(f'#!/bin/sh\ncase "$*" in *{asked}*) {hang};; esac\nexec {tool} "$@"\n')
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
 class Life:
     """A FIFO that a program holds open for as long as it lives."""
 
@@ -76,6 +91,12 @@ class Life:
         os.mkfifo(path)
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def interrupt_once_begun(self):
+        """Ctrl-C, as soon as the program has written a line."""
+        with suppress(BlockingIOError):
+            if os.read(self.descriptor, 100):
+                raise KeyboardInterrupt
 
     @property
     def ended(self):

@@ -138,7 +138,7 @@ def test_any_number_of_channels_becomes_one(media, make, samples, target, channe
 def test_progress_runs_forward_in_media_seconds(media, make):
     told = []
     make(media.tone("plain.mp3", 3), told.append)
-    assert told == sorted(set(told))
+    assert told == sorted(told)
     assert told[-1] == pytest.approx(3, abs=0.1)
 
 
@@ -253,14 +253,28 @@ def test_a_failure_leaves_an_earlier_result_alone(media, make, fake_tool, target
     assert target.read_bytes() == before
 
 
-def interrupt(_):
-    raise KeyboardInterrupt
+def interrupt(done_s):
+    if done_s > 0:
+        raise KeyboardInterrupt
 
 
 def test_an_interrupt_leaves_no_process_and_no_file(media, make, fake_tool, target, life):
     busy = fake_tool(f"exec 3>{life.path}; echo out_time_us=1000000; sleep 300")
     with pytest.raises(KeyboardInterrupt):
         make(media.tone("small.wav", 1), interrupt, ffmpeg=busy)
+    assert life.ended
+    assert names(target.parent) == []
+
+
+@pytest.mark.parametrize("stage", ["-decoders", "-progress"])
+def test_an_interrupt_is_heeded_while_ffmpeg_is_silent(
+    media, tools, silent_tool, target, life, stage
+):
+    path = media.tone("small.wav", 1)
+    info = probe(path, None, None, tools)
+    silent = replace(tools, ffmpeg=silent_tool(stage))
+    with pytest.raises(KeyboardInterrupt):
+        convert(path, info, target, silent, lambda _: life.interrupt_once_begun())
     assert life.ended
     assert names(target.parent) == []
 

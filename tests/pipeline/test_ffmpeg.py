@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from pipeline.demuxers import DEMUXERS
 from pipeline.errors import StorageFailed, ToolFailed, ToolMissing
-from pipeline.ffmpeg import DEMUXERS, Finished, decoders, failure, locator, run
+from pipeline.ffmpeg import Finished, Patience, decoders, failure, locator, run
 
 TALK = Path("talk.mp3")
 
@@ -22,14 +25,16 @@ def shell(script):
 
 def test_lines_are_told_as_they_come():
     lines = []
-    finished = run(shell("echo one; echo two; printf three; echo oh >&2"), TALK, 10, lines.append)
+    finished = run(
+        shell("echo one; echo two; printf three; echo oh >&2"), TALK, Patience(10), lines.append
+    )
     assert lines == ["one", "two", "three"]
     assert finished == Finished(0, ("oh",))
 
 
 def test_a_program_that_complains_endlessly_neither_blocks_nor_fills_memory():
     script = "yes 'a complaint' | head -c 3000000 >&2; head -c 1000000 /dev/zero >&2; exit 3"
-    finished = run(shell(script), TALK, 30, print)
+    finished = run(shell(script), TALK, Patience(30), print)
     assert finished.return_code == 3
     assert len(finished.complaints) <= 100
     assert max(len(line) for line in finished.complaints) <= 300
@@ -37,47 +42,79 @@ def test_a_program_that_complains_endlessly_neither_blocks_nor_fills_memory():
 
 def test_a_long_line_is_told_whole():
     lines = []
-    run(shell("head -c 1000000 /dev/zero | tr '\\0' x"), TALK, 30, lines.append)
+    run(shell("head -c 1000000 /dev/zero | tr '\\0' x"), TALK, Patience(30), lines.append)
     assert [len(line) for line in lines] == [1_000_000]
 
 
 def test_a_missing_program_says_how_to_install_it():
     with pytest.raises(ToolMissing, match="no-such-ffmpeg is not installed.*apt install ffmpeg"):
-        run(["no-such-ffmpeg"], TALK, 10, print)
+        run(["no-such-ffmpeg"], TALK, Patience(10), print)
 
 
 def test_a_program_that_cannot_be_run_says_so(tmp_path):
     (tmp_path / "ffmpeg").write_text("not executable")
     with pytest.raises(ToolMissing, match="cannot be run"):
-        run([str(tmp_path / "ffmpeg")], TALK, 10, print)
+        run([str(tmp_path / "ffmpeg")], TALK, Patience(10), print)
 
 
 def test_a_hanging_program_is_stopped_with_its_children(life):
     script = f"exec 3>{life.path}; sleep 300 & sleep 300"
     with pytest.raises(ToolFailed, match=r"sh, reading talk\.mp3, got no further for 0\.3 s"):
-        run(shell(script), TALK, 0.3, print)
+        run(shell(script), TALK, Patience(0.3), print)
     assert life.ended
+
+
+SILENT = {
+    "says nothing": "sleep 300 & sleep 300",
+    "says what is no progress": "yes",
+    "complains": "yes >&2",
+    "has closed its pipes": "exec >&- 2>&-; sleep 300",
+}
+
+
+@pytest.mark.parametrize("script", SILENT.values(), ids=SILENT)
+def test_a_wish_to_stop_is_heeded_within_a_second_whatever_comes(life, script):
+    asked_s = []
+
+    def heed():
+        asked_s.append(time.monotonic())
+        if len(asked_s) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(shell(f"exec 3>{life.path}; {script}"), TALK, Patience(300, heed), lambda _: False)
+    assert max(later - one for one, later in pairwise(asked_s)) < 1
+    assert life.ended
+
+
+def test_whoever_waits_no_decoders_are_asked_for_twice(tmp_path):
+    tool = tmp_path / "ffmpeg"
+    tool.write_text(f"#!/bin/sh\necho >> {tmp_path}/asked; exec ffmpeg -decoders\n")
+    tool.chmod(0o755)
+    for heed in (bool, int, str):
+        assert "flac" in decoders(str(tool), Patience(30, heed), "A")
+    assert (tmp_path / "asked").read_text() == "\n"
 
 
 def test_talking_without_progress_is_hanging(life):
     with pytest.raises(ToolFailed, match="got no further"):
-        run(shell(f"exec 3>{life.path}; yes"), TALK, 0.3, lambda _: False)
+        run(shell(f"exec 3>{life.path}; yes"), TALK, Patience(0.3), lambda _: False)
     assert life.ended
 
 
 def test_closing_the_pipes_without_ending_is_hanging():
     with pytest.raises(ToolFailed, match="got no further"):
-        run(shell("exec >&- 2>&-; sleep 300"), TALK, 0.3, print)
+        run(shell("exec >&- 2>&-; sleep 300"), TALK, Patience(0.3), print)
 
 
 def test_progress_keeps_a_slow_program_alive():
     script = "for i in 1 2 3; do sleep 0.3; echo $i; done"
-    assert run(shell(script), TALK, 0.8, bool).return_code == 0
+    assert run(shell(script), TALK, Patience(0.8), bool).return_code == 0
 
 
 def test_a_program_killed_by_a_signal_is_told():
     with pytest.raises(ToolFailed, match=r"reading talk\.mp3, was killed by signal 9 \(Killed\)"):
-        run(shell("kill -9 $$"), TALK, 10, print)
+        run(shell("kill -9 $$"), TALK, Patience(10), print)
 
 
 def test_an_interrupt_kills_the_whole_group(life):
@@ -85,7 +122,12 @@ def test_an_interrupt_kills_the_whole_group(life):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(shell(f"exec 3>{life.path}; sleep 300 & echo up; sleep 300"), TALK, 60, interrupt)
+        run(
+            shell(f"exec 3>{life.path}; sleep 300 & echo up; sleep 300"),
+            TALK,
+            Patience(60),
+            interrupt,
+        )
     assert life.ended
 
 
@@ -94,7 +136,9 @@ def test_the_program_dies_with_us_even_when_we_are_killed(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     command = ["sh", "-c", f"exec 3>{pipe}; echo up >&3; exec sleep 300"]
-    code = f"from pipeline.ffmpeg import run; run({command!r}, None, 300, print)"
+    code = (
+        f"from pipeline.ffmpeg import Patience, run; run({command!r}, None, Patience(300), print)"
+    )
     us = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     with us, pipe.open("rb") as file:
         assert file.readline() == b"up\n"
@@ -127,14 +171,14 @@ def test_a_failure_is_told_in_the_last_words_that_mean_something(stderr, kind, w
 
 
 def test_decoders_are_told_apart_by_kind():
-    assert {"aac", "pcm_s16le", "flac"} <= set(decoders("ffmpeg", 30, "A"))
-    assert "h264" not in decoders("ffmpeg", 30, "A")
-    assert "h264" in decoders("ffprobe", 30, "V")
+    assert {"aac", "pcm_s16le", "flac"} <= set(decoders("ffmpeg", Patience(30), "A"))
+    assert "h264" not in decoders("ffmpeg", Patience(30), "A")
+    assert "h264" in decoders("ffprobe", Patience(30), "V")
 
 
 def test_a_program_without_decoders_is_no_ffmpeg():
     with pytest.raises(ToolFailed, match="names no decoders"):
-        decoders("true", 30, "A")
+        decoders("true", Patience(30), "A")
 
 
 OPEN_OTHERS = ("hls", "applehttp", "concat", "dash", "imf", "sdp", "rtsp", "rtp", "sap", "mlv")

@@ -20,6 +20,7 @@ from pipeline.errors import (
     ToolMissing,
     Unreadable,
 )
+from pipeline.ffmpeg import Patience
 from pipeline.probe import embedded_subtitles, probe
 
 
@@ -79,7 +80,7 @@ def test_a_guessed_length_is_no_claim(media, look):
 
 def test_video_decoders_stay_closed(media, tools):
     path = media.film("closed.mp4", "-c:v", "mpeg4", "-c:a", "aac")
-    command = module._command(path, tools)
+    command = module._command(path, tools.ffprobe, Patience(tools.probe_s))
     finished = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "Failed to open codec in avformat_find_stream_info" in finished.stderr
     assert "Codec (mpeg4) not on whitelist" in finished.stderr
@@ -243,6 +244,14 @@ def test_an_ffprobe_that_hangs_is_stopped(media, tools, fake_tool, life):
     hung = fake_tool(f"exec 3>{life.path}; sleep 300")
     with pytest.raises(ToolFailed, match=r"small\.wav, got no further for 1 s"):
         probe(media.tone("small.wav", 1), None, None, replace(tools, ffprobe=hung, probe_s=1))
+    assert life.ended
+
+
+@pytest.mark.parametrize("stage", ["-decoders", "-show_entries"])
+def test_an_interrupt_is_heeded_while_ffprobe_is_silent(media, tools, silent_tool, life, stage):
+    silent = replace(tools, ffprobe=silent_tool(stage, "ffprobe"))
+    with pytest.raises(KeyboardInterrupt):
+        probe(media.tone("small.wav", 1), None, None, silent, life.interrupt_once_begun)
     assert life.ended
 
 

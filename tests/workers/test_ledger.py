@@ -9,10 +9,10 @@ import pytest
 
 from pipeline import codec
 from pipeline.errors import QueueUnavailable
-from pipeline.store import output_id, work_id
 from pipeline.types import Job, Outcome, OutputOptions, Source, SpeechOptions
 from workers.ledger import Ledger, job_id
 from workers.ledger_records import PRIORITIES, STATES, Counts, Entry, Record
+from workers.log import ID_CHARS
 
 LEASE_S = 60.0
 SLICE_S = 600.0
@@ -77,13 +77,14 @@ def let_run_out(ledger, clock, lease_s=LEASE_S):
 # ── what is asked for ────────────────────────────────────────────────────────────────────────
 
 
-def test_an_id_tells_what_is_heard_and_how_it_is_written():
+def test_ids_differ_in_the_characters_that_people_see_whatever_differs():
     job = a_job()
-    assert job_id(job) == work_id(job)[:14] + output_id(job)[:10]
-    assert re.fullmatch("[0-9a-f]{24}", job_id(job))
-    other = replace(job, output=OutputOptions(formats=("vtt",)))
-    assert job_id(other)[:14] == job_id(job)[:14]
-    assert job_id(other) != job_id(job)
+    subtitles = replace(job, output=OutputOptions(formats=("vtt",)))
+    german = replace(job, speech=SpeechOptions(language="de"))
+    again = replace(job, output=OutputOptions(overwrite=True))
+    assert all(re.fullmatch("[0-9a-f]{24}", job_id(one)) for one in (job, subtitles, german))
+    assert len({job_id(one)[:ID_CHARS] for one in (job, subtitles, german)}) == 3
+    assert job_id(again) == job_id(job)
 
 
 def test_the_same_job_twice_is_one_job(ledger):

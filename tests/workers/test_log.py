@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
 from pipeline.types import Job, OutputOptions, Source, SpeechOptions
 from workers.ledger_records import Claim
 from workers.log import LogOptions, install, job_log, process_log
+from workers.remote import expected
 
 
 @pytest.fixture
@@ -33,6 +35,14 @@ def test_a_line_for_people_names_the_job_by_the_beginning_of_its_id(claim, capsy
     install(LogOptions(), "speech")
     job_log(claim).info("done: %s", "talk.srt")
     assert capsys.readouterr().err.rstrip().endswith("speech 0123456789 done: talk.srt")
+
+
+def test_a_file_from_the_web_has_its_address_for_a_name(claim, capsys):
+    url = "https://media.example/talk.mp3"
+    far = replace(claim, job=replace(claim.job, source=expected(url)))
+    install(LogOptions(as_json=True), "convert")
+    job_log(far).info("converted")
+    assert json.loads(capsys.readouterr().err)["file"] == url
 
 
 def test_a_warning_says_that_it_is_one(claim, capsys):

@@ -201,6 +201,17 @@ def test_without_redis_it_says_so_in_time_and_exits_with_3(folder, monkeypatch):
             assert ended.stdout == ""
 
 
+@pytest.mark.parametrize("command", [("enqueue", "a.wav"), ("status",)])
+def test_a_redis_that_hangs_is_said_to_be_away_in_time(folder, monkeypatch, command):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a stopped process takes connections
+        monkeypatch.setenv("TRANSCRIBE_REDIS_URL", f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began_s = time.monotonic()
+        ended = typed(*command)
+    assert time.monotonic() - began_s < 2
+    assert ended.exit_code == 3
+    assert "start Redis, or correct TRANSCRIBE_REDIS_URL" in ended.stderr
+
+
 # ── enqueue --wait ───────────────────────────────────────────────────────────────────────────
 
 

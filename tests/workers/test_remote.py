@@ -271,17 +271,44 @@ def test_a_file_that_had_come_whole_when_the_worker_died_is_fetched_again(site, 
     assert fetch(site.url(), tmp_path)[1] == BODY[:1000]
 
 
-def test_whoever_heeds_a_wish_to_stop_ends_the_download_and_leaves_what_has_come(site, tmp_path):
-    class Stop(KeyboardInterrupt):
-        pass
+class Stop(KeyboardInterrupt):
+    """The wish to stop."""
+
+
+def test_a_wish_to_stop_is_heeded_while_a_server_is_silent_and_what_has_come_stays(site, tmp_path):
+    goes_on, calls = threading.Event(), []
+
+    def half(request):
+        in_parts(request, first=1000)
+        goes_on.wait(60)
 
     def stop():
-        raise Stop
+        calls.append(1)
+        if len(calls) > 2:
+            raise Stop
 
-    site.pages["/talk.mp3"] = answer(ETag='"one"')
+    site.pages["/talk.mp3"] = half
+    began_s = time.monotonic()
     with pytest.raises(Stop):
-        fetch(site.url(), tmp_path, heed=stop)
+        fetch(site.url(), tmp_path, replace(OPTIONS, stall_s=60.0), heed=stop)
+    assert time.monotonic() - began_s < 2
     assert leftovers(tmp_path) == [".talk.mp3.part", ".talk.mp3.part.etag"]
+    goes_on.set()
+    site.pages["/talk.mp3"] = in_parts
+    assert fetch_when_free(site.url(), tmp_path) == BODY
+    assert site.headers[-1]["Range"] == "bytes=1000-"
+    assert len(site.asked) == 2
+
+
+def fetch_when_free(url, home):
+    """The thread of the stopped download ends as soon as the server says anything."""
+    deadline_s = time.monotonic() + 10
+    while True:
+        try:
+            return fetch(url, home)[1]
+        except Busy:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

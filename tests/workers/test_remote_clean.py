@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.folder import Done, output_id
 from pipeline.source import take
-from pipeline.store import Done, Store, output_id
+from pipeline.store import Store
 from pipeline.types import Job, OutputOptions, SpeechOptions
 from workers.remote import alone_in, borrowed, expected, let_go, place_of
 from workers.remote_clean import KEPT_S, clean_remote

@@ -21,6 +21,7 @@ class WatchOptions:
     """How often is looked, and for how long is waited."""
 
     every_s: float = 10.0  # from one full look to the next; events make it come sooner
+    events: bool = True  # whether the system is asked to tell
     rest_s: float = 1.0  # at least, after a full look
     rest: float = 10.0  # times as long as a look took: no more than a tenth of the time is looking
     most_s: float = 2.0  # of a look or glance, before what is complete waits for the next glance

@@ -31,7 +31,7 @@ class Screen:
     ) -> None:
         self.warn = warn
         self._tell = tell
-        self._left: set[Path] = set()
+        self.left = 0  # files that were left alone
         self._where = "1 folder" if folders == 1 else f"{folders} folders"
         self._picture = Picture((), 0)
         self._ended = Counter[str]()
@@ -46,14 +46,9 @@ class Screen:
 
     def leave(self, path: Path, reason: str) -> None:
         """A file that needs nothing from us."""
-        if self._tell and path not in self._left:
+        self.left += 1
+        if self._tell:
             self._tell(f"{display(path)} is left alone: {reason}")
-        self._left.add(path)
-
-    @property
-    def left(self) -> int:
-        """How many files were left alone."""
-        return len(self._left)
 
     def lines(self) -> Iterator[str]:
         """Such as "watching 1 folder: 2 wait, 1 in work, 17 done"."""

@@ -158,7 +158,8 @@ class Watcher:
                     complaints.add(str(error))
             self._complain(complaints)
             self._later = {path: self._later[path] for path in tried_later}
-            self._events.watch(folders)
+            if self._options.events and not self._options.once:
+                self._events.watch(folders)
 
     def _complain(self, complaints: set[str]) -> None:
         """Each is told once, for as long as it holds."""
