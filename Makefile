@@ -10,6 +10,7 @@
 # make loading      time and memory of loading a model, against openai-whisper
 # make bench        the transcribe stage against other engines; BENCH="--sizes tiny --rounds 5" …
 # make bench-queue  what the queue costs a job, and how it is with 100,000 of them; QUEUE_BENCH="--rounds 1" …
+# make bench-watch  what looks at watched folders cost, and the time from a copy to its job
 # make demo-model   trains the demo model again (two hours on two cores)
 # make wheel        builds a wheel into dist/
 
@@ -27,7 +28,7 @@ QUEUE_PORT ?= 6390
 QUEUE_URL := redis://127.0.0.1:$(QUEUE_PORT)/0
 DURABLE := --appendonly yes --appendfsync always --maxmemory-policy noeviction
 
-.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench bench-queue demo-model wheel tools
+.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench bench-queue bench-watch demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
@@ -59,7 +60,7 @@ STOP_WORKER = pid=$$(cat $(QUEUE)/worker.pid 2>/dev/null) && rm -f $(QUEUE)/work
 
 faults: tools $(READY)
 	$(BIN)/pytest tests/faults -m "slow or not slow"
-	$(BIN)/pytest tests/workers -m slow
+	$(BIN)/pytest tests/workers tests/end_to_end -m slow
 
 chaos: tools $(READY)
 	$(BIN)/python -m tests.faults.chaos $(CHAOS)
@@ -93,6 +94,11 @@ bench: tools $(BENCH_READY)
 bench-queue: NEEDED := redis-server
 bench-queue: tools $(READY)
 	$(BIN)/python -m tests.benchmarks.queue $(QUEUE_BENCH)
+
+bench-watch: NEEDED := redis-server
+bench-watch: tools $(READY)
+	$(BIN)/python -m tests.benchmarks.watch
+	$(BIN)/python -m tests.benchmarks.watch_latency
 
 # The voices come from Debian's packages; models/demo/README.md tells more.
 demo-model: NEEDED := espeak-ng flite festival

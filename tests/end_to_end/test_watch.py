@@ -118,7 +118,9 @@ def test_a_file_instead_of_a_folder_is_explained(program, inbox):
     assert "is a file" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
+)
 def test_a_watcher_that_is_killed_at_any_point_loses_and_doubles_nothing(
     program, inbox, new_program, tmp_path, seed
 ):

@@ -15,6 +15,7 @@ import pytest
 from workers import settings
 from workers.connection import problems
 from workers.queue_commands import QUEUE_COMMANDS
+from workers.watch_command import watch_command
 from workers.worker_command import worker_command
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def free_port():
 
 
 @pytest.mark.skipif(not HAS_COMPOSE, reason="docker compose is not installed")
-@pytest.mark.parametrize("profile", ["cpu", "gpu", "text"])
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "text", "watch"])
 def test_docker_itself_can_read_it(profile):
     check = ["docker", "compose", "--profile", profile, "config", "--quiet"]
     subprocess.run(check, cwd=ROOT, check=True)
@@ -55,7 +56,7 @@ def test_every_service_has_a_command():
 
 @pytest.mark.parametrize("service", [name for name in commands() if name != "redis"])
 def test_every_command_of_ours_is_one_that_the_program_takes(service):
-    known = {command.name: command for command in (*QUEUE_COMMANDS, worker_command)}
+    known = {command.name: command for command in (*QUEUE_COMMANDS, worker_command, watch_command)}
     name, *arguments = commands()[service]
     with click.Context(click.Group("transcribe")) as parent:
         known[name].make_context(name, arguments, parent=parent)

@@ -1,14 +1,17 @@
 """The watched folder: media dropped in, subtitles beside them.
 
-    mounts ─▶ events     something happened: look now
+    mounts ─▶ events      something happened: look now
                 │
                 ▼
-    folders ─▶ scan ─▶ settling ─▶ deciding ─▶ watcher ─▶ local: lanes in this process
-                ▲         │           ▲                └▶ queued: the ledger
-            ignoring   waiting        ├─ folder_settings   transcribe.toml above the file
-                                      └─ sidecars          subtitles beside the file
+    roots ──▶ scan ──▶ settling ──▶ deciding ──▶ watcher ──▶ local: lanes in this process
+                ▲         ▲           ▲            │  ▲  └──▶ queued: the ledger
+            ignoring   rhythm         │        retrying
+                   (when to look)     ├─ folder_settings, folder_values: transcribe.toml above
+                                      ├─ sidecars: subtitles beside the file
+                                      └─ places: both, for one folder
 
-    afterwards, when an outcome is there: after (move or delete, if asked), notices (tell others)
+    ending, when an outcome is there: after (move or delete, if asked), notices (a command, webhook)
+    wiring puts all of this together; screen has the lines under the bars
 
 Read records.py for the nouns, then watcher.py for the story: look, settle, decide, hand out.
 Polling is the truth: a full scan every few seconds. Events only make the next one come sooner,
