@@ -71,6 +71,13 @@ def test_parameters_are_those_of_the_published_dimensions(spec):
     assert spec.parameters == vocabulary * d * (1 if tied else 2) + layers * layer + d
 
 
+@pytest.mark.parametrize("spec", LLMS, ids=lambda spec: spec.name)
+def test_the_shape_is_the_published_one(spec):
+    vocabulary, d, layers, _, keys, size, *_ = SHAPES[spec.name]
+    shape = (spec.layers, spec.width, spec.key_width, spec.vocabulary)
+    assert shape == (layers, d, keys * size, vocabulary)
+
+
 @by_file
 def test_bits_are_what_the_quantisation_says_and_a_little_more(spec, file):
     promised = {"q4_k_m": 4.5, "q8_0": 8.5}[file.quantisation]

@@ -1,0 +1,12 @@
+"""Language models that write: one interface, several homes.
+
+Goes in: where a model lives, then questions. Comes out: answers, or errors that say what to do.
+Does not know: transcripts, summaries, prompts.
+
+    http://…  ─ address ─ servers ───────────┐
+    qwen3-4b  ─ files ─┐                     ├─ chat ─ dialects ─ wire ─ line
+    my.gguf   ─ gguf ──┴─ choose_llm ─ llama ┘
+                                         └─ llama_process ─ llama_child
+
+`opening` is the door: it tells the homes apart, and lends the engine.
+"""
