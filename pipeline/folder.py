@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline import codec
 from pipeline.errors import Busy, StorageFailed, TranscribeError
 from pipeline.files import storage_errors, write_whole
-from pipeline.types import Heard, Job, SpeechOptions, Window
+from pipeline.source import display
+from pipeline.types import Heard, Job, Segment, SpeechOptions, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,25 +102,41 @@ class Folder:
         """Save a value under a name, whole or not at all."""
         write_whole(self.path / f"{name}.json", codec.dumps(value))
 
-    def heard(self, windows: tuple[Window, ...]) -> tuple[Heard, ...]:
-        """What earlier runs heard of these windows, from the first on.
+    def known(self, windows: tuple[Window, ...]) -> int:
+        """How many of these windows earlier runs heard, from the first on.
 
         The log is cut off where it does not go on like that, as after a line that a crash tore.
         """
         log = self.path / "heard.jsonl"
         if not log.exists():
-            return ()
-        heard: list[Heard] = []
-        whole_bytes = 0
+            return 0
+        known = whole_bytes = 0
         with storage_errors(log), log.open("r+b") as lines:
             for window, line in zip(windows, lines, strict=False):
                 result = _heard_in(line)
                 if result is None or result.window != window:
                     break
-                heard.append(result)
+                known += 1
                 whole_bytes += len(line)
             lines.truncate(whole_bytes)
-        return tuple(heard)
+        return known
+
+    def said(self, windows: tuple[Window, ...]) -> Iterator[Segment]:
+        """What was heard in all of these windows, read as it is taken: a day of speech is large.
+
+        Raises StorageFailed when the log does not hold them any more.
+        """
+        log = self.path / "heard.jsonl"
+        if not windows:
+            return
+        with storage_errors(log), log.open("rb") as lines:
+            for window in windows:
+                result = _heard_in(lines.readline())
+                if result is None or result.window != window:
+                    raise StorageFailed(
+                        f"{display(self.path)} was changed by somebody else: run this file again."
+                    )
+                yield from result.segments
 
     @contextmanager
     def hear(self) -> Iterator[Callable[[Heard], None]]:

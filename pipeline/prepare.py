@@ -74,7 +74,7 @@ def _is_enough(work: Work, audio: Audio) -> bool:
     """Whether the converted sound is there, or all that is in it has been heard already."""
     windows = work.folder.read("windows", tuple[Window, ...])
     language = work.folder.read("language", LanguageGuess)
-    if windows is not None and language and len(work.folder.heard(windows)) == len(windows):
+    if windows is not None and language and work.folder.known(windows) == len(windows):
         return True
     try:
         with open_audio(work.folder.audio) as reader:

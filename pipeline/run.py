@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING
 from pipeline import naming
 from pipeline.audio import open_audio
 from pipeline.cues import layout
-from pipeline.errors import StorageFailed
 from pipeline.files import ensure_writable, write_whole
 from pipeline.folder import Done, TwinKey, output_id
 from pipeline.language import windows_to_ask
 from pipeline.prepare import Work, prepared
 from pipeline.source import display, ensure_unchanged
-from pipeline.subtitles import render
+from pipeline.subtitles import HOLD_SEGMENTS, render
 from pipeline.types import (
     Audio,
     Clip,
     EngineDescription,
-    Heard,
     LanguageGuess,
     Outcome,
     Provenance,
@@ -86,9 +84,9 @@ def run(job: Job, store: Store, engines: Engines, tools: Tools, listener: Listen
 
         _transcribe(work, windows, language)
         folder.lend(twin)
-        transcript = _transcript(work, audio, language, _heard(work, windows))
+        transcript = _transcript(work, audio, language, windows)
         ensure_unchanged(job.source)
-        written = _write(work, transcript, targets)
+        written = _write(work, transcript, windows, targets)
         folder.finish(Done(output_id(job), tuple(targets.values())))
         if not written:
             return _skipped(work, tuple(targets.values()))
@@ -165,7 +163,7 @@ def _transcribe(work: Work, windows: tuple[Window, ...], language: LanguageGuess
 
     What earlier runs heard is not heard again.
     """
-    waiting = windows[len(work.folder.heard(windows)) :]
+    waiting = windows[work.folder.known(windows) :]
     if not waiting:
         return
     options = replace(work.job.speech, language=language.language)
@@ -183,16 +181,6 @@ def _begin_to_hear(work: Work, windows: tuple[Window, ...], waiting: tuple[Windo
         known_s = windows[-len(waiting) - 1].end_s
         work.listener.note(f"continued at {known_s:.0f} s")
         work.listener.progress(known_s)
-
-
-def _heard(work: Work, windows: tuple[Window, ...]) -> tuple[Heard, ...]:
-    """What was heard of all windows. Raises StorageFailed when it is not in the folder any more."""
-    heard = work.folder.heard(windows)
-    if len(heard) < len(windows):
-        raise StorageFailed(
-            f"{display(work.folder.path)} was changed by somebody else: run this file again."
-        )
-    return heard
 
 
 def _remember(work: Work, engine: EngineDescription) -> None:
@@ -213,27 +201,34 @@ def _clips(work: Work, windows: tuple[Window, ...], options: SpeechOptions) -> I
 
 
 def _transcript(
-    work: Work, audio: Audio, language: LanguageGuess, heard: tuple[Heard, ...]
+    work: Work, audio: Audio, language: LanguageGuess, windows: tuple[Window, ...]
 ) -> Transcript:
-    segments = tuple(segment for window in heard for segment in window.segments)
-    if not segments:
+    """With its segments only if a wanted format holds them."""
+    is_wanted = not HOLD_SEGMENTS.isdisjoint(work.job.output.formats)
+    is_silent = next(work.folder.said(windows), None) is None
+    if is_silent:
         work.listener.note(NO_SPEECH)
     return Transcript(
         source=work.job.source.path.name,
         duration_s=audio.duration_s,
         language=naming.written_language(work.job, language.language),
         language_probability=language.probability,
-        segments=segments,
+        segments=tuple(work.folder.said(windows)) if is_wanted else (),
         provenance=Provenance(PROGRAM, _engines(work), work.job.speech),
-        notes=audio.notes if segments else (*audio.notes, NO_SPEECH),
+        notes=(*audio.notes, NO_SPEECH) if is_silent else audio.notes,
     )
 
 
-def _write(work: Work, transcript: Transcript, targets: dict[Format, Path]) -> tuple[Path, ...]:
+def _write(
+    work: Work,
+    transcript: Transcript,
+    windows: tuple[Window, ...],
+    targets: dict[Format, Path],
+) -> tuple[Path, ...]:
     """Write what is wanted, whole or not at all; gives what was written."""
     work.listener.stage("write", None)
-    options = work.job.output
-    cues = layout(transcript.segments, transcript.duration_s, options.layout, transcript.language)
+    options, said = work.job.output, work.folder.said(windows)
+    cues = layout(said, transcript.duration_s, options.layout, transcript.language)
     written = []
     for kind, path in targets.items():
         if write_whole(path, render(kind, transcript, cues), replace=_may_replace(work, path)):

@@ -3,7 +3,8 @@
 Goes in: a transcript and its cues. Comes out: the text of a file, to be written as UTF-8.
 Does not know: how cues were laid out, where files go.
 
-srt and vtt hold the cues; txt and json hold the transcript, as it was before the layout.
+srt and vtt hold the cues, and nothing of the transcript but where it comes from; txt and json hold
+the transcript, as it was before the layout.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pipeline.codec import dumps
-from pipeline.types import SpeechOptions
+from pipeline.types import Format, SpeechOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipeline.types import Cue, Format, Transcript
+    from pipeline.types import Cue, Transcript
 
 _DROPPED = frozenset({"Cc", "Cs"})  # control characters, and halves of characters
+
+
+HOLD_SEGMENTS = frozenset[Format](("txt", "json"))  # the formats that a transcript's are read for
 
 
 def render(kind: Format, transcript: Transcript, cues: tuple[Cue, ...]) -> str:
