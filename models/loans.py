@@ -49,6 +49,12 @@ class Loans(Generic[T]):
                 self._lent -= 1
                 self._returned.notify_all()
 
+    def let_go(self) -> None:
+        """Give up what nobody uses."""
+        with self._turn, self._returned:
+            if not self._lent:
+                self._thing = None
+
     def drop(self, thing: T) -> None:
         """Lend it to nobody any more."""
         if self._thing is thing:

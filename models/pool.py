@@ -22,6 +22,7 @@ from models.loans import Loans
 from models.needs import CANDIDATES
 from models.registry import WHISPERS, find, of_own
 from models.shortage import free_unused, is_shortage, told_as_out_of_memory
+from models.text.lending import lent
 from models.weights import AUTO, Weights, is_path, is_whisper_cpp, locate, own_path
 from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 from pipeline.types import EngineDescription
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from models.engines.loaded import Loaded
     from models.fetch import Progress
     from models.memory import Machine
-    from pipeline.protocols import SpeechDetector, SpeechEngine
+    from pipeline.protocols import SpeechDetector, SpeechEngine, TextEngine
     from pipeline.types import SpeechOptions
 
     Key = tuple[tuple[str, ...], str]
@@ -51,6 +52,8 @@ class PoolOptions:
     threads: int | None = None  # None: torch's own choice
     fetch: FetchOptions = field(default_factory=FetchOptions)
     visible_gpus: str | None = None  # as CUDA_VISIBLE_DEVICES has it
+    llm: str | None = None  # the language model for those who name none; None: what fits
+    llm_key: str | None = field(default=None, repr=False)  # for a server that wants one
 
 
 def silent(_done_bytes: int, _total_bytes: int | None) -> None:
@@ -144,6 +147,14 @@ class Pool:
                 if is_shortage(error):
                     self._engines.drop(lent)  # nothing smaller was left to go on with
                 raise
+
+    @contextmanager
+    def text(self, llm: str | None) -> Iterator[TextEngine | None]:
+        """The language model of that name; Whisper gives its memory back first."""
+        self._engines.let_go()
+        free_unused()
+        with lent(llm, self._options, self._note, self._progress, self._look, self._heed) as engine:
+            yield engine
 
     def _lend(self, options: SpeechOptions) -> AbstractContextManager[_Lent]:
         if is_whisper_cpp(options.model):

@@ -102,6 +102,11 @@ class Folder:
         """Save a value under a name, whole or not at all."""
         write_whole(self.path / f"{name}.json", codec.dumps(value))
 
+    def forget(self, pattern: str) -> None:
+        """Remove the values whose names look like this."""
+        for file in self.path.glob(f"{pattern}.json"):
+            file.unlink(missing_ok=True)
+
     def known(self, windows: tuple[Window, ...]) -> int:
         """How many of these windows earlier runs heard, from the first on.
 

@@ -79,11 +79,12 @@ def targets(
 
 def candidates(job: Job, language: str) -> Iterator[dict[Format, Path]]:
     """The paths that are tried one after another, until they are nobody else's."""
-    for stem in _stems(job.source.path):
+    for stem in stems(job.source.path):
         yield {kind: _path(job, stem, language, kind) for kind in job.output.formats}
 
 
-def _stems(source: Path) -> Iterator[str]:
+def stems(source: Path) -> Iterator[str]:
+    """The stems that are tried one after another, until the names are nobody else's."""
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:8]
     yield source.stem
     yield source.name

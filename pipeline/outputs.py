@@ -103,15 +103,20 @@ class Outputs:
         claim = self._read(target)
         return claim.made if claim else None
 
+    def is_ours(self, target: Path) -> bool:
+        """Whether we wrote it, and nobody touched it since."""
+        made = self.made(target)
+        try:
+            return made is not None and _as_it_is(target) == made.output
+        except OSError:
+            return False
+
     def is_outdated(self, target: Path, source: Source) -> bool:
         """Whether it is our own work on another version of this source, and untouched since."""
         made = self.made(target)
         if made is None or made.source.path != source.path or made.source == source:
             return False
-        try:
-            return _as_it_is(target) == made.output
-        except OSError:
-            return False
+        return self.is_ours(target)
 
     def clean(self) -> None:
         """Forget the claims that protect nothing: neither the source nor the output is there."""

@@ -101,6 +101,13 @@ class Engines(Protocol):
         """
         ...
 
+    def text(self, llm: str | None) -> AbstractContextManager[TextEngine | None]:
+        """The language model at `llm`; lends None where nobody insists on one, and there is none.
+
+        Raises BadOption, ModelUnavailable, BadCheckpoint, OutOfMemory, TextEngineFailed.
+        """
+        ...
+
 
 class Listener(Protocol):
     """Is told what happens, for a progress bar, a log or a ledger.

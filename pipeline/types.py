@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.summaries.options import SummaryOptions
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -21,7 +23,7 @@ Task = Literal["transcribe", "translate"]
 Quantisation = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"]
 Wish = Literal["fast", "balanced", "best"]
 Format = Literal["srt", "vtt", "txt", "json"]
-Stage = Literal["probe", "convert", "speech", "language", "transcribe", "write"]
+Stage = Literal["probe", "convert", "speech", "language", "transcribe", "write", "summarise"]
 
 
 # ── what is wanted ───────────────────────────────────────────────────────────────────────────
@@ -87,6 +89,7 @@ class Job:
     source: Source
     speech: SpeechOptions
     output: OutputOptions
+    summary: SummaryOptions | None = None  # None: none is wanted
 
 
 # ── what is found on the way ─────────────────────────────────────────────────────────────────
@@ -259,6 +262,7 @@ class Outcome:
     error: str | None = None  # the class in pipeline.errors, for a program
     exit_code: int = 0
     notes: tuple[str, ...] = ()
+    summary_failure: str | None = None  # why there is no summary, although one was wanted
 
 
 # ── what a language model is asked ───────────────────────────────────────────────────────────

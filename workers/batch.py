@@ -104,7 +104,7 @@ def outcomes(
     machinery: Machinery,
     shown: Display,
     interruption: Interruption,
-) -> Iterator[Outcome]:
+) -> Iterator[tuple[Request, Outcome]]:
     """Work on files side by side, and show how each ended."""
 
     def work(request: Request, listener: Listener) -> Outcome:
@@ -115,7 +115,7 @@ def outcomes(
 
     for request, outcome in Lanes(work, listen).outcomes(requests):
         shown.show(request, outcome)
-        yield outcome
+        yield request, outcome
 
 
 def work_on(

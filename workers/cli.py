@@ -29,11 +29,14 @@ from workers.options import (
 )
 from workers.queue_commands import QUEUE_COMMANDS
 from workers.session import EXIT_CODES, Session, WithDefault, guarded
+from workers.summarise_command import summarise_command
+from workers.summary_options import wish_of, wish_option
 from workers.watch_command import watch_command
 from workers.worker_command import worker_command
 
 if TYPE_CHECKING:
     from models.pool import PoolOptions
+    from pipeline.summaries.options import SummaryOptions
     from workers.batch import Request
 
 FIRST_CUES = 5  # shown by `transcribe demo`
@@ -65,6 +68,7 @@ def main() -> None:
 @main.command("run", epilog=EXIT_CODES)
 @click.argument("files", nargs=-1, required=True, type=GivenPath())
 @click.option("--recursive", "-r", is_flag=True, help="Take the media in folders, too.")
+@wish_option
 @speech_options
 @output_options
 @machine_options
@@ -81,7 +85,7 @@ def run_command(files: tuple[Path, ...], **flags: Any) -> None:
         machine, output = machine_of(flags, session.settings), output_of(flags)
         speech = speech_of(flags, session.settings)
         requests = tuple(expand(files, recursive=flags["recursive"]))
-        return _work_through(requests, speech, output, machine, session)
+        return _work_through(requests, speech, output, machine, session, wish_of(flags))
 
     guarded(work, flags, "Nothing is lost: the same command goes on from here.")
 
@@ -136,14 +140,21 @@ def _work_through(
     output: OutputOptions,
     machine: PoolOptions,
     session: Session,
+    summary: SummaryOptions | None = None,
 ) -> int:
-    """Work on the files; the exit code tells the worst."""
+    """Work on the files, all of them before the first summary; the exit code tells the worst."""
     from models.pool import Pool
     from pipeline.codec import dumps
     from pipeline.ffmpeg import Tools
+    from pipeline.source import take
     from pipeline.store import Store
-    from workers.batch import Machinery, any_is_there, outcomes, worst
+    from pipeline.types import Job
+    from workers.batch import Machinery, any_is_there, outcomes, placed, worst
     from workers.progress import displayed, downloads
+    from workers.summaries import summarised
+
+    def job(request: Request) -> Job:
+        return Job(take(request.path), speech, placed(output, request), summary)
 
     codes = []
     with downloads(session.console, session.display) as progress:
@@ -152,16 +163,25 @@ def _work_through(
             pool.prepare(speech)  # now, not after an hour of conversion
         machinery = Machinery(Store(session.settings.home), pool, Tools())
         with displayed(session.console, session.display) as shown:
-            for outcome in outcomes(
-                requests, speech, output, machinery, shown, session.interruption
-            ):
+            heed = session.interruption
+            ended = outcomes(requests, speech, output, machinery, shown, heed)
+            if summary:
+                ended = summarised(tuple(ended), job, machinery, shown, heed)
+            for _, outcome in ended:
                 if session.display.as_json:
                     click.echo(dumps(outcome))
                 codes.append(outcome.exit_code)
     return worst(codes)
 
 
-for command in (watch_command, *QUEUE_COMMANDS, worker_command, models_group, doctor_command):
+for command in (
+    watch_command,
+    summarise_command,
+    *QUEUE_COMMANDS,
+    worker_command,
+    models_group,
+    doctor_command,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -158,6 +158,8 @@ def _pool(orders: Orders, settings: Settings) -> NewEngines:
         threads=orders.threads,
         fetch=FetchOptions(settings.mirror, settings.offline),
         visible_gpus=settings.visible_gpus,
+        llm=settings.llm,
+        llm_key=settings.llm_key,
     )
     return lambda note, heed: Pool(options, note, lambda *_: heed(), heed=heed)
 

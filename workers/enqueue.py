@@ -17,12 +17,13 @@ from pipeline.errors import TranscribeError
 from pipeline.source import display, take
 from pipeline.types import Job
 from workers.batch import expand, placed
-from workers.ledger_records import Entry, State
+from workers.ledger_records import HEARING, Entry, State
 from workers.remote import expected, is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pipeline.summaries.options import SummaryOptions
     from pipeline.types import OutputOptions, SpeechOptions
     from workers.batch import Request
     from workers.ledger import Ledger
@@ -50,6 +51,7 @@ class Wanted:
     output: OutputOptions
     priority: Priority
     folder: Path  # where subtitles of remote media go, unless the output options name one
+    summary: SummaryOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,8 @@ def _remote(url: str, wanted: Wanted) -> Asked:
     except TranscribeError as error:
         return Asked(url, problem=error)
     output = replace(wanted.output, output_dir=wanted.output.output_dir or wanted.folder)
-    job = Job(source, wanted.speech, output)
-    return Asked(url, Entry(job, wanted.priority, UNKNOWN_S, again=output.overwrite))
+    job = Job(source, wanted.speech, output, wanted.summary)
+    return Asked(url, entry_of(job, wanted.priority, UNKNOWN_S))
 
 
 def _local(request: Request, wanted: Wanted) -> Asked:
@@ -118,11 +120,18 @@ def _local(request: Request, wanted: Wanted) -> Asked:
     try:
         if request.problem:
             raise request.problem
-        job = Job(take(request.path), wanted.speech, placed(wanted.output, request))
+        output = placed(wanted.output, request)
+        job = Job(take(request.path), wanted.speech, output, wanted.summary)
     except TranscribeError as error:
         return Asked(name, problem=error)
     length_s = guess_s(job.source.path, job.source.size_bytes)
-    return Asked(name, Entry(job, wanted.priority, length_s, again=job.output.overwrite))
+    return Asked(name, entry_of(job, wanted.priority, length_s))
+
+
+def entry_of(job: Job, priority: Priority, length_s: float) -> Entry:
+    """What is put into the ledger for a job: also which stages it needs."""
+    stages = (*HEARING, "text") if job.summary else HEARING
+    return Entry(job, priority, length_s, again=job.output.overwrite, stages=stages)
 
 
 def guess_s(path: Path, size_bytes: int) -> float:

@@ -131,6 +131,17 @@ def outcome_of(name: Path, record: Record | None) -> Outcome:
         return Outcome(name, "failed", reason=reason, exit_code=INTERRUPTED)
     if record.state != "done":
         code = exit_code(record.error)
+        if record.stage == "text" and record.outputs:
+            return Outcome(
+                name,
+                "done",
+                record.outputs,
+                duration_s=record.duration_s,
+                error=record.error,
+                exit_code=code,
+                notes=record.notes,
+                summary_failure=record.reason,
+            )
         return Outcome(name, "failed", reason=record.reason, error=record.error, exit_code=code)
     return Outcome(
         name,

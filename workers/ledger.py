@@ -32,7 +32,9 @@ LONGEST_S = 1e7  # of media, 115 days: what a header may claim to play for longe
 
 def job_id(job: Job) -> str:
     """The same job has the same id wherever it is asked for; its first digits tell jobs apart."""
-    return hashlib.sha256(f"{work_id(job)} {output_id(job)}".encode()).hexdigest()[:ID_DIGITS]
+    wish = codec.dumps(job.summary) if job.summary else ""
+    text = f"{work_id(job)} {output_id(job)} {wish}".rstrip()
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
 class Ledger(View):
@@ -139,15 +141,21 @@ class Ledger(View):
         )
         return verdict
 
-    def advance(self, claim: Claim, length_s: float | None) -> bool:
-        """Close the claim and make the job ready for its next stage; False: the claim was lost."""
+    def advance(self, claim: Claim, length_s: float | None, outcome: Outcome | None = None) -> bool:
+        """Close the claim and make the job ready for its next stage; False: the claim was lost.
+
+        The outcome is what there is by now: subtitles, while their summary is still to come.
+        """
         length = "" if length_s is None else _length_ms(length_s)
-        return bool(self._run("advance", claim.id, claim.fence, length))
+        told = codec.dumps(outcome) if outcome else ""
+        media_ms = ms(outcome.duration_s or 0) if outcome and outcome.state == "done" else 0
+        return bool(self._run("advance", claim.id, claim.fence, length, told, media_ms))
 
     def finish(self, claim: Claim, outcome: Outcome) -> bool:
         """Close the claim and end the job as the outcome says; False: the claim was lost."""
         state = "failed" if outcome.state == "failed" else "done"
-        media_ms = ms(outcome.duration_s or 0) if outcome.state == "done" else 0
+        is_new = outcome.state == "done" and claim.stage != "text"  # there, it was counted before
+        media_ms = ms(outcome.duration_s or 0) if is_new else 0
         told = (codec.dumps(outcome), outcome.reason or "", outcome.error or "", media_ms)
         return bool(self._run("finish", claim.id, claim.fence, state, *told))
 

@@ -21,6 +21,7 @@ Verdict = Literal["go on", "cancelled", "lost", "give way", "stop"]
 STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "dead", "cancelled")
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")  # in this order they are served
 QUEUE_STAGES: tuple[QueueStage, ...] = ("convert", "speech", "text")
+HEARING: tuple[QueueStage, ...] = ("convert", "speech")  # what every job needs
 ATTEMPT_ENDS: tuple[AttemptEnd, ...] = (
     *("done", "retried", "dead", "failed", "given back", "cancelled"),
 )
@@ -35,7 +36,7 @@ class Entry:
     priority: Priority
     length_s: float  # of the media, estimated
     again: bool = False  # do it even if it is done: an output of it went missing
-    stages: tuple[QueueStage, ...] = ("convert", "speech")  # that it needs, in this order
+    stages: tuple[QueueStage, ...] = HEARING  # that it needs, in this order
     url: str | None = None  # where the media is to be fetched from; None: it is a local file
 
 

@@ -226,6 +226,8 @@ def machine_of(flags: dict[str, Any], settings: Settings) -> PoolOptions:
         threads=flags["threads"],
         fetch=FetchOptions(settings.mirror, settings.offline),
         visible_gpus=settings.visible_gpus,
+        llm=settings.llm,
+        llm_key=settings.llm_key,
     )
 
 

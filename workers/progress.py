@@ -130,6 +130,8 @@ def sentence(outcome: Outcome) -> str:
     if outcome.state != "done":
         return f"{outcome.state}: {outcome.reason}"
     files = ", ".join(display(path) for path in outcome.outputs)
+    if outcome.summary_failure:
+        files += f"; no summary: {outcome.summary_failure}"
     if not outcome.duration_s or not outcome.took_s:
         return files
     speed = outcome.duration_s / outcome.took_s

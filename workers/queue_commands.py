@@ -25,6 +25,7 @@ from workers.log import ID_CHARS
 from workers.options import display_options, output_of, output_options, speech_of, speech_options
 from workers.queue_access import found, open_queue, pause_of, unknown
 from workers.session import EXIT_CODES, Session, guarded
+from workers.summary_options import wish_of, wish_option
 
 if TYPE_CHECKING:
     from workers.enqueue import Registered
@@ -56,6 +57,7 @@ class Given(click.ParamType[str]):
     help="All of a higher one come first.",
 )
 @click.option("--wait", is_flag=True, help="Show the work, and end as `run` does.")
+@wish_option
 @speech_options
 @output_options
 @display_options
@@ -77,7 +79,7 @@ def enqueue_command(
 
         queue = open_queue(session)
         speech, output = speech_of(flags, session.settings), output_of(flags)
-        wanted = Wanted(speech, output, priority, Path.cwd())
+        wanted = Wanted(speech, output, priority, Path.cwd(), wish_of(flags))
         registered = []
         for one in register(asked(sources, wanted, recursive=recursive), queue.ledger):
             _tell_registered(one, session, is_last=not wait)

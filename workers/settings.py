@@ -37,6 +37,7 @@ class Settings:
     redis_url: str | None  # TRANSCRIBE_REDIS_URL
     webhook_secret: str | None  # TRANSCRIBE_WEBHOOK_SECRET: signs what `watch --webhook` sends
     llm: str | None  # TRANSCRIBE_LLM: a server's URL or a GGUF file
+    llm_key: str | None  # TRANSCRIBE_LLM_KEY: for a server that wants one
     visible_gpus: str | None  # CUDA_VISIBLE_DEVICES: which GPUs torch will see
 
 
@@ -57,6 +58,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         redis_url=environment.get("TRANSCRIBE_REDIS_URL") or None,
         webhook_secret=environment.get("TRANSCRIBE_WEBHOOK_SECRET") or None,
         llm=environment.get("TRANSCRIBE_LLM") or None,
+        llm_key=environment.get("TRANSCRIBE_LLM_KEY") or None,
         visible_gpus=environment.get("CUDA_VISIBLE_DEVICES"),
     )
 

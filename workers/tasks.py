@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from threading import Event, local
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -18,11 +18,14 @@ from pipeline.errors import (
     Busy,
     InputError,
     MachineError,
+    OutOfMemory,
     QueueUnavailable,
     TranscribeError,
 )
 from pipeline.run import prepare, run
 from pipeline.source import display
+from pipeline.summaries.job import summarise_job
+from pipeline.types import Outcome
 from workers.beat import Beat, BeatOptions, Stopped
 from workers.log import job_log, process_log
 from workers.remote import address_of, brought, let_go, name_of
@@ -185,7 +188,12 @@ def _convert(claim: Claim, place: Workplace, listener: Listener, log: Log) -> No
 def _speech(claim: Claim, place: Workplace, listener: Listener, log: Log) -> None:
     with brought(claim.job, place.store.home, place.options.web, place.heed) as job:
         outcome = run(job, place.store, place.engines, place.tools, listener)
-    if place.tell(lambda: place.ledger.finish(claim, outcome)):
+    if claim.job.summary:
+        is_told = place.tell(lambda: place.ledger.advance(claim, None, outcome))
+        place.ring("text")
+    else:
+        is_told = place.tell(lambda: place.ledger.finish(claim, outcome))
+    if is_told:
         log.info("%s: %s", outcome.state, ", ".join(map(display, outcome.outputs)))
     else:
         log.warning("%s", LOST)
@@ -193,9 +201,24 @@ def _speech(claim: Claim, place: Workplace, listener: Listener, log: Log) -> Non
         let_go(url, place.store.home)
 
 
+def _text(claim: Claim, place: Workplace, listener: Listener, log: Log) -> None:
+    """Sum up what was heard. Its subtitles are out, whatever becomes of this."""
+    known = place.ledger.record(claim.id)
+    outputs = known.outputs if known else ()
+    files = summarise_job(claim.job, outputs, place.store, place.engines, listener)
+    told = Outcome(claim.job.source.path, "done", tuple(dict.fromkeys((*outputs, *files))))
+    if known:
+        told = replace(told, duration_s=known.duration_s, notes=known.notes)
+    if place.tell(lambda: place.ledger.finish(claim, told)):
+        log.info("summed up: %s", ", ".join(map(display, files)))
+    else:
+        log.warning("%s", LOST)
+
+
 STEPS: dict[QueueStage, Callable[[Claim, Workplace, Listener, Log], None]] = {
     "convert": _convert,
     "speech": _speech,
+    "text": _text,
 }
 LOST = "the job is another process's by now: what this one knows is not told"
 
@@ -214,6 +237,8 @@ def _put_down(claim: Claim, place: Workplace, verdict: Verdict, log: Log) -> Non
 def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
     """Tell why, and whether another attempt may do better."""
     remedy = remedy_for(error)
+    if claim.stage == "text" and isinstance(error, OutOfMemory):
+        remedy = "later"  # while others hear; subtitles are out already
     if remedy == "later":
         place.tell(lambda: place.ledger.give_back(claim, str(error), place.options.busy_s))
         log.info("put down: %s", error)
@@ -223,6 +248,8 @@ def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
         log.error("internal error, please report it", exc_info=error)
         name = display(name_of(claim.job.source))
         reason = f"{name}: internal error, please report it ({error!r})."
+    if claim.stage == "text":
+        reason = f"no summary: {reason}"
     wait_s = wait_before_next(claim.attempt, place.options) if remedy == "again" else None
     if wait_s is None and (url := address_of(claim.job.source)):
         let_go(url, place.store.home)  # nobody will want it again

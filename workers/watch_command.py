@@ -24,6 +24,7 @@ from workers.options import (
     speech_options,
 )
 from workers.session import EXIT_CODES, Session, guarded
+from workers.summary_options import summary_of, wish_of, wish_option
 from workers.watch.deciding import EXISTING, Policy
 from workers.watch.rhythm import WatchOptions
 from workers.watch.settling import SettleOptions
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 WATCH, SETTLE = WatchOptions(), SettleOptions()  # the defaults
 # what transcribe.toml may say, unless a flag does
 _FOLDERS_MAY = ("model", "wish", "language", "task", "initial_prompt", "formats", "name",
-                "output_dir", "priority")  # fmt: skip
+                "output_dir", "priority", "summary")  # fmt: skip
 
 
 @click.command("watch", epilog=EXIT_CODES)
@@ -97,6 +98,7 @@ _FOLDERS_MAY = ("model", "wish", "language", "task", "initial_prompt", "formats"
     help="A file that changed within this time is not complete.",
 )
 @click.option("--extensions", metavar="LIST", help="Which files are media, such as mp3,mkv.")
+@wish_option
 @speech_options
 @output_options
 @machine_options
@@ -141,6 +143,8 @@ def _asked(
         flags["existing"],
         heeds_embedded=flags["embedded"],
         given=given,
+        summary=wish_of(flags),
+        summaries=summary_of(flags),
     )
     options = WatchOptions(
         every_s=flags["every"],

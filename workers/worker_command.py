@@ -32,7 +32,6 @@ FLEET, BEAT = FleetOptions(), BeatOptions()  # the defaults
 LEASES_OF_PATIENCE = 3  # with a crew that takes no job although some are ready
 CORES_PER_CONVERSION = 4  # the others hear
 MOST_CONVERSIONS = 8
-UNUSED: tuple[QueueStage, ...] = ("text",)  # of the ledger's stages: no job has them yet
 
 
 class Stages(click.ParamType[tuple[QueueStage, ...]]):
@@ -59,10 +58,10 @@ class Stages(click.ParamType[tuple[QueueStage, ...]]):
     "--queues",
     "-Q",
     type=Stages(),
-    default="convert,speech",
+    default=",".join(QUEUE_STAGES),
     show_default=True,
     metavar="LIST",
-    help="Which stages this machine works on: convert, speech; text is not used yet.",
+    help="Which stages this machine works on; text is summaries.",
 )
 @click.option(
     "--concurrency",
@@ -137,8 +136,6 @@ def _work(session: Session, flags: dict[str, Any]) -> None:
         recover_s=flags["lease_s"] / 3,  # the time between two beats, if not more
     )
     fleet = Fleet(name, orders, ledger, Bell(new_app(url), redis), options)
-    for stage in set(UNUSED).intersection(flags["queues"]):
-        process_log().warning("no job has the stage %s yet: nobody is started for it", stage)
     process_log().info("working: %s", ", ".join(one.name for one in orders) or "nobody")
     with served(flags["port"], ledger.counts) if flags["port"] else nullcontext():
         fleet.run()
@@ -187,7 +184,7 @@ def devices_for(asked: str, gpus: int) -> tuple[str, ...]:
 def crews(
     stages: tuple[QueueStage, ...], every: Orders, conversions: int, devices: tuple[str, ...]
 ) -> tuple[Orders, ...]:
-    """One crew a stage that is used; of those that hear, one a device."""
+    """One crew a stage; of those that hear, one a device."""
     found: list[Orders] = []
     for stage in stages:
         if stage == "speech":
@@ -196,6 +193,8 @@ def crews(
             found.append(
                 replace(every, stage=stage, device="cpu", threads=1, processes=conversions)
             )
+        else:
+            found.append(replace(every, stage=stage))
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ from pipeline.types import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.protocols import SpeechDetector, SpeechEngine
+    from pipeline.protocols import SpeechDetector, SpeechEngine, TextEngine
     from pipeline.types import Clip, Span, SpeechOptions
 
 Script = Callable[[Window], tuple[Segment, ...]]
@@ -180,3 +180,8 @@ class ScriptedEngines:
         if self._failure is not None:
             raise self._failure
         yield self._engine
+
+    @contextmanager
+    def text(self, llm: str | None) -> Iterator[TextEngine | None]:  # noqa: ARG002  - the protocol's
+        """None: it lends ears only."""
+        yield None

@@ -25,7 +25,8 @@ from pipeline.summaries.records import PROGRAM, KeyPoint, Mark, Summary, Summary
 from pipeline.summaries.words import is_unspaced, terms
 
 if TYPE_CHECKING:
-    from pipeline.summaries.records import Chapter, Line, Spoken, SummaryOptions
+    from pipeline.summaries.options import SummaryOptions
+    from pipeline.summaries.records import Chapter, Line, Spoken
 
 EXTRACTIVE = "extractive, no LLM"
 NO_SPEECH = "no speech was found"

@@ -19,8 +19,9 @@ from pipeline.summaries.styles import load_style
 
 if TYPE_CHECKING:
     from pipeline.protocols import TextEngine
+    from pipeline.summaries.options import SummaryOptions
     from pipeline.summaries.parts import Part
-    from pipeline.summaries.records import Spoken, SummaryOptions
+    from pipeline.summaries.records import Spoken
 
 MAX_ANSWER_TOKENS = 3072
 ANSWER_SHARE = 4  # a quarter of a small context is for the answer

@@ -7,7 +7,7 @@ Times are seconds on the media's own clock; all values survive JSON and back (`p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 # cattrs reads the fields' types while the program runs
 from pipeline.types import Span, TextEngineDescription  # noqa: TC001
@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     from pipeline.types import Transcript
 
 PROGRAM = f"transcribe {__version__}"
-
-SummaryFormat = Literal["md", "json", "chapters.json", "chapters.vtt", "ffmetadata"]
-
-
-@dataclass(frozen=True, slots=True)
-class SummaryOptions:
-    """Everything that can change a summary, but the model."""
-
-    style: str = "general"  # a name in prompts/, or a file of the user's own
-    language: str | None = None  # of the summary, as an ISO 639-1 code; None: the transcript's
-    glossary: tuple[str, ...] = ()  # names and terms as they are to be spelt
-    formats: tuple[SummaryFormat, ...] = ("md", "json", "chapters.json")
-
 
 # ── what is summarised ───────────────────────────────────────────────────────────────────────
 

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from pipeline.protocols import TextEngine
     from pipeline.summaries.lengths import Measure
     from pipeline.summaries.merging import Shown
+    from pipeline.summaries.options import SummaryOptions
     from pipeline.summaries.parts import Part
-    from pipeline.summaries.records import Spoken, SummaryOptions
+    from pipeline.summaries.records import Spoken
     from pipeline.summaries.work import Once, SummaryListener
     from pipeline.types import TextRequest
 

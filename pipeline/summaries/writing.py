@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pipeline.summaries.records import Chapter, Summary, SummaryFormat
+    from pipeline.summaries.options import SummaryFormat
+    from pipeline.summaries.records import Chapter, Summary
 
 MAX_NAME_BYTES = 255  # of ext4, XFS, APFS, NTFS alike
 _FFMETADATA = re.compile(r"[=;#\\\n]")  # ffmpeg-formats, "Metadata": escaped with a backslash

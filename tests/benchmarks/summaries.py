@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.summaries.records import SummaryOptions
+from pipeline.summaries.options import SummaryOptions
 from pipeline.summaries.summarise import summarise
 from pipeline.summaries.writing import SUFFIXES, render
 from tests.benchmarks.watch import peak_mb

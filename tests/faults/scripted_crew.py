@@ -75,6 +75,10 @@ class PacedEngines:
     def speech(self, options):
         yield self._engine
 
+    @contextmanager
+    def text(self, llm):
+        yield None
+
 
 def engines_for(orders, settings):
     arm(settings.home)

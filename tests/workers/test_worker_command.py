@@ -47,8 +47,9 @@ def test_each_stage_has_a_crew_and_hearing_one_a_device():
         "convert@host-1",
         "speech-cuda0@host-1",
         "speech-cuda1@host-1",
+        "text@host-1",
     ]
-    converts, first, second = made
+    converts, first, second, _ = made
     assert (converts.processes, converts.device, converts.threads) == (4, "cpu", 1)
     assert [(one.processes, one.device, one.threads) for one in (first, second)] == [
         (1, "cuda:0", 8),
@@ -56,8 +57,8 @@ def test_each_stage_has_a_crew_and_hearing_one_a_device():
     ]
 
 
-def test_a_stage_that_nothing_uses_yet_has_no_crew():
-    assert crews(("text",), EVERY, 1, ("cpu",)) == ()
+def test_a_stage_that_is_not_served_has_no_crew():
+    assert [one.stage for one in crews(("text",), EVERY, 1, ("cpu",))] == ["text"]
 
 
 def test_orders_survive_json():

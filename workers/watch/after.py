@@ -11,10 +11,13 @@ known by its content and is not brought again.
 from __future__ import annotations
 
 import errno
+import fcntl
 import filecmp
 import os
 import shutil
+import signal
 import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -90,7 +93,31 @@ def _why_it_stays(outcome: Outcome, source: Source) -> str | None:
         return f"{display(missing)} is not there"
     if source.path.is_symlink():
         return "it is a link"
+    if _is_being_written(source.path):
+        return "a program has it open for writing"
     return None
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether a program has the file open for writing, as far as this machine can tell.
+
+    A copy may pause for longer than any quiet time, with half a file that plays. A lease for
+    reading is refused while there is a writer; shares and others' files have none. Source:
+    fcntl(2), F_SETLEASE.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            # whoever opens the file meanwhile has this sent to us; SIGIO, the default, would kill
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    return False
 
 
 def _is_file(path: Path) -> bool:

@@ -8,13 +8,15 @@ another watcher, or this one after a crash, decides the same.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from pipeline import naming
 from pipeline.errors import TranscribeError
 from pipeline.probe import embedded_subtitles, probe
 from pipeline.source import display, take
+from pipeline.summaries.options import SummaryOptions
+from pipeline.summaries.writing import SUFFIXES
 from pipeline.types import Job, Source
 from workers.batch import Request, placed
 from workers.watch.folder_settings import FolderSettings, applied
@@ -47,6 +49,8 @@ class Policy:
     existing: Existing = "skip"  # where somebody else's subtitles in that language are there
     heeds_embedded: bool = False  # whether subtitles inside of the media count as well
     given: frozenset[str] = frozenset()  # fields that folders do not change
+    summary: SummaryOptions | None = None  # of each file
+    summaries: SummaryOptions = field(default_factory=SummaryOptions)  # where a folder wants them
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +100,21 @@ class Decider:
         output = placed(policy.output, Request(look.path, look.root))
         speech, output = applied(settings, policy.speech, output, policy.given)
         asked = settings.priority if "priority" not in policy.given else None
+        summary = policy.summary
+        if settings.summary is not None and "summary" not in policy.given:
+            summary = policy.summaries if settings.summary else None
         source = Source(look.path.absolute(), look.size_bytes, look.mtime_ns)
-        return Job(source, speech, output), asked or policy.priority
+        return Job(source, speech, output, summary), asked or policy.priority
 
     def _done(self, job: Job) -> tuple[Path, ...]:
         """The outputs, if all that is wanted was made of this very version, and is still there."""
         # unlike Path.exists, os.path.exists never raises
         if (known := self._store.done(job)) and all(map(os.path.exists, known)):
-            return known
+            made = self._store.outputs.made_from(job.source, job.speech.task) if job.summary else ()
+            return known if _has_summary(made, job) else ()
         # such records are cleaned away; which outputs are ours, and of which version, stays known
         made = self._store.outputs.made_from(job.source, job.speech.task)
-        return made if made and _serves(made, job) else ()
+        return made if made and _serves(made, job) and _has_summary(made, job) else ()
 
     def _despite(self, output: OutputOptions) -> OutputOptions:
         """How ours are written where others' are there."""
@@ -157,3 +165,9 @@ def _serves(made: tuple[Path, ...], job: Job) -> bool:
         wanted = naming.candidates(job, language)
         return any(set(paths.values()) <= set(made) for paths in wanted)
     return all(any(path.name.endswith(kind) for path in made) for kind in job.output.formats)
+
+
+def _has_summary(made: tuple[Path, ...], job: Job) -> bool:
+    """Whether these are all the files of the summary that is wanted, if one is."""
+    wanted = job.summary.formats if job.summary else ()
+    return all(any(path.name.endswith(SUFFIXES[kind]) for path in made) for kind in wanted)

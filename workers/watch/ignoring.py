@@ -133,9 +133,9 @@ class Rules:
         except OSError as error:
             is_link = error.errno == errno.ELOOP
             why = "a link, which is not followed" if is_link else error.strerror or error
-            return self, (Ignored(path, f"cannot be read ({why})"),)
+            return self, (Ignored(path, f"cannot be read ({why})", is_trouble=True),)
         said, complaints = _understood(text)
-        ignored = tuple(Ignored(path, complaint) for complaint in complaints)
+        ignored = tuple(Ignored(path, complaint, is_trouble=True) for complaint in complaints)
         return replace(self, patterns=(*self.patterns, _Patterns(said))), ignored
 
     def reason_to_ignore(self, name: str, *, is_folder: bool) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from workers.batch import attempted
 from workers.interruption import Heedful
 from workers.lanes import Lanes
+from workers.summaries import with_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +31,17 @@ def work_here(
     """Work on what the watcher finds, for as long as it watches."""
 
     def work(task: Task, listener: Listener) -> Outcome:
-        return attempted(task.look.path, lambda: task.job, machinery, listener)
+        outcome = attempted(task.look.path, lambda: task.job, machinery, listener)
+        return with_summary(outcome, task.job, machinery, listener)
 
     def listen(task: Task) -> Listener:
         return Heedful(shown.listen(task.request), interruption)
 
-    for task, outcome in Lanes(work, listen).outcomes(watcher.tasks(), watcher.tick):
+    def tick() -> None:
+        interruption.check()
+        watcher.tick()
+
+    for task, outcome in Lanes(work, listen).outcomes(watcher.tasks(), tick):
         shown.show(task.request, outcome)
         watcher.ended(task, outcome)
         yield outcome

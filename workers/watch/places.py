@@ -26,14 +26,14 @@ class Place:
     subtitles: Subtitles
 
 
-def place_of(look: Look, files: SettingsFiles) -> Place:
+def place_of(look: Look, files: SettingsFiles, suffixes: frozenset[str]) -> Place:
     """The folder of a file as it is now."""
     folder = look.path.parent
     try:
         names = os.listdir(folder)  # noqa: PTH208  - many, and Path is slow
     except OSError:  # gone since; so is the file
         names = []
-    return Place(files.of(folder, look.root).settings, Subtitles(names))
+    return Place(files.of(folder, look.root).settings, Subtitles(names, suffixes))
 
 
 def mark(look: Look, place: Place) -> bytes:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import QueueUnavailable
-from workers.enqueue import Asked, guess_s, register
+from workers.enqueue import Asked, entry_of, guess_s, register
 from workers.follow import Follower, outcome_of
 from workers.ledger import job_id
-from workers.ledger_records import Entry
 from workers.watch.retrying import wait_s
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ class QueuedWork:
     ) -> None:
         self._watcher = watcher
         self._queue = queue
+        self._shown = shown
         self._remark = remark
         self._pause = pause
         self._options = options
@@ -73,7 +73,7 @@ class QueuedWork:
             if task and len(self._to_leave) < AT_ONCE:
                 continue
             try:
-                self._leave()
+                yield from self._leave()
                 yield from self._ended()
             except QueueUnavailable as error:
                 self._tell(error)
@@ -83,25 +83,28 @@ class QueuedWork:
             if task is None:
                 self._pause(self._options.every_s)
 
-    def _leave(self) -> None:
-        """Put what waits into the queue; where that fails, it still waits."""
-        ledger = self._queue.ledger
-        is_new = False
-        known = [self._failure_of(task) for task in self._to_leave]
-        asked = [
-            _asked(task) for task, failure in zip(self._to_leave, known, strict=True) if not failure
-        ]
+    def _leave(self) -> Iterator[Outcome]:
+        """Put what waits into the queue; where that fails, it still waits. Gives known failures."""
+        ledger, tasks = self._queue.ledger, self._to_leave
+        known = [self._failure_of(task) for task in tasks]
+        asked = [_asked(task) for task, failure in zip(tasks, known, strict=True) if not failure]
         registered = iter(tuple(register(asked, ledger)))
-        for task, failure in zip(self._to_leave, known, strict=True):
+        self._to_leave = []
+        is_new = False
+        for task, failure in zip(tasks, known, strict=True):
             if failure:
                 self._watcher.ended(task, failure)
             elif found := (one := next(registered)).id:
                 is_new |= one.is_new
                 self._tasks[found] = task
                 self._follower.add(found, task.look.path)
-        self._to_leave = []
         if is_new:
             self._queue.wake(("convert",))
+        for task, failure in zip(tasks, known, strict=True):
+            if failure:
+                self._shown.listen(task.request)
+                self._shown.show(task.request, failure)
+                yield failure
 
     def _failure_of(self, task: Task) -> Outcome | None:
         """How the queue failed at the very same before, if it is not worth another try."""
@@ -133,5 +136,4 @@ class QueuedWork:
 def _asked(task: Task) -> Asked:
     job = task.job
     length_s = guess_s(job.source.path, job.source.size_bytes)
-    entry = Entry(job, task.priority, length_s, again=job.output.overwrite)
-    return Asked(str(job.source.path), entry)
+    return Asked(str(job.source.path), entry_of(job, task.priority, length_s))

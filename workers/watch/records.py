@@ -35,6 +35,7 @@ class Ignored:
 
     path: Path
     reason: str
+    is_trouble: bool = False  # nobody wants that; somebody has to see to it
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,11 +66,11 @@ class Rhythm:
         rest_s = max(self._options.glance_s, self._glance_took_s)
         return self._now_s() - self._glanced_s >= rest_s
 
-    def has_waited_long(self) -> bool:
-        """Whether files that were there at the first look had the time to become complete."""
+    def has_waited_long(self, since_s: float) -> bool:
+        """Whether files that were met then had the time to become complete."""
         settle = self._options.settle
         patience_s = 2 * settle.quiet_s + settle.looks * self._options.glance_s
-        return self._first_s is not None and self._now_s() - self._first_s > patience_s
+        return self._now_s() - since_s > patience_s
 
     def has_taken_long(self) -> bool:
         """Whether the look or glance that is under way has; there is more to do than looking."""

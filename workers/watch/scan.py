@@ -91,6 +91,14 @@ def look_again(look: Look) -> Look | None:
     return Look(look.path, look.root, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
+def troubles(listing: Listing) -> Iterator[str]:
+    """What somebody has to see to in a folder; of many alike the first."""
+    found = [one for one in listing.ignored if one.is_trouble]
+    if found:
+        more = f", and {len(found) - 1} more there" if len(found) > 1 else ""
+        yield f"{display(found[0].path)}: {found[0].reason}{more}"
+
+
 class _Scanner:
     """Reads folders below one root."""
 
@@ -114,8 +122,11 @@ class _Scanner:
                 try:
                     reason = self._place(entry, folder, found)
                 except OSError as error:
-                    is_gone = error.errno in _GONE
-                    reason = None if is_gone else f"cannot be looked at ({error.strerror})"
+                    if error.errno not in _GONE:
+                        reason = f"cannot be looked at ({error.strerror})"
+                        path = folder.path / entry.name
+                        found.ignored.append(Ignored(path, reason, is_trouble=True))
+                    continue
                 if reason and reason is not OTHER_KIND:
                     found.ignored.append(Ignored(folder.path / entry.name, reason))
         return found
@@ -188,7 +199,7 @@ def _listing(folder: Path, root: Path, found: _Found) -> Listing:
 
 def _unreadable(folder: Path, root: Path, error: OSError) -> Listing:
     reason = f"cannot be searched ({error.strerror}): allow reading it"
-    return Listing(folder, root, (), frozenset(), (Ignored(folder, reason),))
+    return Listing(folder, root, (), frozenset(), (Ignored(folder, reason, is_trouble=True),))
 
 
 def _missing(root: Path, error: OSError) -> RootMissing:

@@ -7,6 +7,7 @@ file from next year, changes nothing. A file that stays empty is complete, too: 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from pipeline.errors import BadOption
 from workers.watch.records import Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
     from workers.watch.records import Look
@@ -40,6 +42,7 @@ class _Pending:
 
     look: Look
     since_s: float  # when it was first seen like this
+    met_s: float  # when it was first seen at all
     looks: int = 1
     change: str = "new"
     reason: str | None = None
@@ -59,9 +62,10 @@ class Settling:
         """
         pending = self._files.get(look.path)
         if pending is None:
-            pending = _Pending(look, now_s)
+            pending = _Pending(look, now_s, now_s)
         elif _differ(pending.look, look):
-            pending = _Pending(look, now_s, change=_change(pending.look, look))
+            change = _change(pending.look, look)
+            pending = _Pending(look, now_s, pending.met_s, change=change)
         else:
             pending.looks += 1
         self._files[look.path] = pending
@@ -76,6 +80,16 @@ class Settling:
     def forget(self, path: Path) -> None:
         """A file that is taken, or gone."""
         self._files.pop(path, None)
+
+    def keep(self, paths: Container[Path]) -> None:
+        """Forget all but these."""
+        for path in [path for path in self._files if path not in paths]:
+            del self._files[path]
+
+    @property
+    def newest_s(self) -> float:
+        """When the last of the files was first seen; as long ago as can be when there is none."""
+        return max((each.met_s for each in self._files.values()), default=-math.inf)
 
     def __contains__(self, path: Path) -> bool:
         return path in self._files

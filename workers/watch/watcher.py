@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.types import Outcome
+from workers.batch import MEDIA_SUFFIXES
 from workers.watch.places import Place, mark, place_of
-from workers.watch.records import Picture, Task, Waiting
-from workers.watch.retrying import wait_s
+from workers.watch.records import Picture, Task
 from workers.watch.rhythm import Rhythm
-from workers.watch.scan import RootMissing, look_again, scan
+from workers.watch.scan import RootMissing, look_again, scan, troubles
 from workers.watch.settling import Settling
 from workers.watch.sidecars import Subtitles
+from workers.watch.trying import Trying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,16 +36,6 @@ if TYPE_CHECKING:
     from workers.watch.rhythm import WatchOptions
     from workers.watch.roots import Root
     from workers.watch.screen import Screen
-
-
-@dataclass(frozen=True, slots=True)
-class _Later:
-    """A file that failed and is tried again."""
-
-    look: Look
-    due_s: float
-    tries: int
-    reason: str
 
 
 class Watcher:
@@ -70,13 +60,11 @@ class Watcher:
         self._events = events
         self._screen = screen
         self._now_s = now_s
-        self._began_at_s = time.time()  # what failed before was another watcher's failure
+        self._suffixes = MEDIA_SUFFIXES.union(*(root.ignoring.suffixes for root in roots))
         self._settling = Settling(options.settle)
         self._ready: deque[Task] = deque()
         self._in_work: dict[Path, Look] = {}  # those that are ready as well
-        self._later: dict[Path, _Later] = {}
-        self._skipped: dict[Path, Look] = {}
-        self._given_up: dict[Path, Look] = {}
+        self._trying = Trying(now_s, retry_failed=options.retry_failed)
         self._marks: dict[bytes, bool] = {}  # nothing to be done; whether to look into that again
         self._said: set[str] = set()  # complaints of the last look
         self._has_looked = False
@@ -104,32 +92,27 @@ class Watcher:
     def ended(self, task: Task, outcome: Outcome) -> None:
         """A file was worked on, and this came of it."""
         self._in_work.pop(task.look.path, None)
-        if outcome.state == "failed":
-            self._fail(task, outcome)
-            return
-        self._later.pop(task.look.path, None)
-        if outcome.state == "skipped":
-            self._skipped[task.look.path] = task.look
-        self._endings.good(task, outcome)
+        if outcome.state != "failed" and not outcome.summary_failure:
+            self._trying.good(task, outcome)
+            self._endings.good(task, outcome)
+        elif self._trying.bad(task, outcome):
+            self._endings.bad(task, outcome)
 
     def put_back(self, task: Task) -> None:
         """Nobody works on it any more, and nothing came of it: it is met anew."""
         self._in_work.pop(task.look.path, None)
+        if look := look_again(task.look):
+            self._settling.see(look, self._now_s())
 
     def picture(self) -> Picture:
         """How things stand."""
-        now_s = self._now_s()
-        later = (
-            Waiting(path, f"tried again in {max(0.0, one.due_s - now_s):.0f} s: {one.reason}")
-            for path, one in self._later.items()
-        )
-        return Picture((*self._settling.waiting(), *later), len(self._in_work))
+        return Picture((*self._settling.waiting(), *self._trying.waiting()), len(self._in_work))
 
     def _is_over(self) -> bool:
         if not self._options.once or self._has_left_out or self._in_work or not self._has_looked:
             return False
         all_incomplete = len(self._settling.waiting()) == len(self._settling)
-        return not len(self._settling) or (all_incomplete and self._rhythm.has_waited_long())
+        return all_incomplete and self._rhythm.has_waited_long(self._settling.newest_s)
 
     def _has_room_for_more(self) -> bool:
         return (
@@ -145,19 +128,23 @@ class Watcher:
             known, self._marks = self._marks, {}
             if is_recheck:
                 known = {seen: again for seen, again in known.items() if not again}
-                self._skipped.clear()
+                self._trying.recheck()
             folders: list[Path] = []
             complaints: set[str] = set()
-            tried_later: set[Path] = set()
+            listed: set[Path] = set()
             for root in self._roots:
                 try:
                     for listing in scan(root.path, root.ignoring):
                         folders.append(listing.folder)
-                        tried_later |= self._see(listing, known, complaints)
+                        listed |= self._see(listing, known, complaints)
                 except RootMissing as error:
                     complaints.add(str(error))
+                    self._screen.codes.add(error.exit_code)
+            if folders and self._events.why_not:
+                complaints.add(f"Some changes are only seen by looking: {self._events.why_not}.")
             self._complain(complaints)
-            self._later = {path: self._later[path] for path in tried_later}
+            self._trying.keep(listed)
+            self._settling.keep(listed)  # one may be ignored by now
             if self._options.events and not self._options.once:
                 self._events.watch(folders)
 
@@ -168,21 +155,21 @@ class Watcher:
         self._said = complaints
 
     def _see(self, listing: Listing, known: dict[bytes, bool], complaints: set[str]) -> set[Path]:
-        """Meet the files of one folder that are not known; gives those that are tried later."""
+        """Meet the files of one folder that are not known; gives those that are waited for."""
         found = self._settings.of(listing.folder, listing.root)
         complaints.update(complaint.sentence for complaint in found.complaints)
+        complaints.update(troubles(listing))
         if found.settings.enabled is False:
             return set()
-        place = Place(found.settings, Subtitles(listing.names))
+        place = Place(found.settings, Subtitles(listing.names, self._suffixes))
         for look in listing.media:
             seen = mark(look, place)
             if seen in known:
                 self._marks[seen] = known[seen]
             else:
                 self._meet(look, place)
-        if not self._later:
-            return set()
-        return {look.path for look in listing.media if look.path in self._later}
+        paths = (look.path for look in listing.media)
+        return {path for path in paths if path in self._settling or path in self._trying}
 
     def _glance(self) -> None:
         """See again the files that are not complete."""
@@ -199,7 +186,7 @@ class Watcher:
                     break  # probing takes its time; the others get their turn
                 folder = look.path.parent
                 if folder not in places:
-                    places[folder] = place_of(look, self._settings)
+                    places[folder] = place_of(look, self._settings, self._suffixes)
                 self._settle(look, places[folder])
 
     # ── settle ───────────────────────────────────────────────────────────────────────────────
@@ -207,10 +194,7 @@ class Watcher:
     def _meet(self, look: Look, place: Place) -> None:
         """A file about which nothing was decided yet, or that changed since."""
         path = look.path
-        if self._in_work.get(path) == look:
-            return
-        later = self._later.get(path)
-        if later and later.look == look and self._now_s() < later.due_s:
+        if self._in_work.get(path) == look or self._trying.rests(look):
             return
         if path not in self._settling and len(self._settling) >= self._options.most:
             self._has_left_out = True
@@ -224,52 +208,32 @@ class Watcher:
     def _settle(self, look: Look, place: Place) -> None:
         """A file is complete: see what is to be done."""
         self._settling.forget(look.path)
+        if place.settings.enabled is False:  # since it was met
+            return
         decision = self._decider.decide(look, place.subtitles, place.settings)
         task = Task(look, decision.job, decision.priority)
         if decision.problem:
-            self._screen.warn(decision.reason)
-            self._fail(task, _outcome(task, decision))
-        elif self._is_work(look, decision):
+            self._fail(task, decision)
+        elif self._trying.is_wanted(task, decision):
             self._in_work[look.path] = look
             self._ready.append(task)
             return
-        if decision.kind == "done":
+        elif decision.kind == "done":
             self._endings.found_done(task, decision.outputs)
         elif decision.kind == "leave":
             self._screen.leave(look.path, decision.reason)
-        elif decision.failure and look.path not in self._later:
+        elif decision.failure and not (look.path in self._trying or self._trying.gave_up(task)):
             self._screen.leave(look.path, f"it failed before: {decision.reason}")
-        if look.path not in self._later:
-            self._marks[mark(look, place)] = decision.kind == "done"  # outputs elsewhere may go
+        if look.path not in self._trying:
+            # outputs elsewhere may go
+            self._marks[mark(look, place)] = decision.kind in ("done", "work")
 
-    def _is_work(self, look: Look, decision: Decision) -> bool:
-        if decision.kind == "work":
-            return self._skipped.get(look.path) != look
-        failure = decision.failure
-        if failure is None or self._given_up.get(look.path) == look:
-            return False
-        later = self._later.get(look.path)
-        if later and later.look == look:  # and it is due
-            return True
-        pause_s = wait_s(failure.error, 1)
-        if failure.at_s < self._began_at_s:
-            return pause_s is not None or self._options.retry_failed
-        if pause_s is not None:
-            self._later[look.path] = _Later(look, self._now_s() + pause_s, 1, failure.reason)
-        return False
-
-    def _fail(self, task: Task, outcome: Outcome) -> None:
-        """Try again later, if there is hope."""
-        path = task.look.path
-        before = self._later.pop(path, None)
-        tries = before.tries + 1 if before and before.look == task.look else 1
-        pause_s = wait_s(outcome.error, tries)
-        if pause_s is None:
-            self._given_up[path] = task.look
-        else:
-            due_s, reason = self._now_s() + pause_s, outcome.reason or "it failed"
-            self._later[path] = _Later(task.look, due_s, tries, reason)
-        if tries == 1 or pause_s is None:
+    def _fail(self, task: Task, decision: Decision) -> None:
+        """It cannot even be tried."""
+        outcome = _outcome(task, decision)
+        if self._trying.bad(task, outcome):
+            self._screen.warn(decision.reason)
+            self._screen.ended(outcome)
             self._endings.bad(task, outcome)
 
     # ── hand out ─────────────────────────────────────────────────────────────────────────────
@@ -280,7 +244,7 @@ class Watcher:
             task = self._ready.popleft()
             if look_again(task.look) == task.look:
                 return task
-            self._in_work.pop(task.look.path, None)
+            self.put_back(task)
         return None
 
 

@@ -61,9 +61,9 @@ class Watch:
 def run(watch: Watch, session: Session) -> int:
     """Watch until that is over; the exit code tells the worst."""
     tell = session.say if session.display.verbose else None
-    screen, tools = Screen(len(watch.roots), session.warn, tell), Tools()
+    log = _print if session.display.as_json else None
+    screen, tools = Screen(len(watch.roots), session.warn, tell, log), Tools()
     store = Store(session.settings.home)
-    codes = set[int]()
     with ExitStack() as ends:
         pool = None if watch.queue else _pool(watch, session, ends)
         shown = ends.enter_context(displayed(session.console, session.display, screen.lines))
@@ -82,10 +82,7 @@ def run(watch: Watch, session: Session) -> int:
         )
         machinery = Machinery(store, pool, tools) if pool else None
         for outcome in _outcomes(watch, watcher, machinery, shown, session):
-            screen.count(outcome)
-            codes.add(outcome.exit_code)
-            if session.display.as_json:
-                click.echo(dumps(outcome))
+            screen.ended(outcome)
     if screen.left and not tell:
         session.say(
             f"{screen.left} left alone: subtitles are there, or it failed before; "
@@ -93,7 +90,11 @@ def run(watch: Watch, session: Session) -> int:
         )
     for left in watcher.picture().waiting:
         session.say(f"{display(left.path)} is left for the next time: {left.reason}")
-    return worst(codes)
+    return worst(screen.codes)
+
+
+def _print(outcome: Outcome) -> None:
+    click.echo(dumps(outcome))
 
 
 def _pool(watch: Watch, session: Session, ends: ExitStack) -> Pool:

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from pipeline.summaries.extractive import EXTRACTIVE, NO_SPEECH, extract, nothing_said
-from pipeline.summaries.records import Line, SummaryOptions
+from pipeline.summaries.options import SummaryOptions
+from pipeline.summaries.records import Line
 from tests.pipeline.summaries.talks import SUBJECTS, of_texts, spoken, talk
 
 OPTIONS = SummaryOptions()

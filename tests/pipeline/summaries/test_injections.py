@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 
 from pipeline import codec
 from pipeline.errors import TextEngineFailed
-from pipeline.summaries.records import Summary, SummaryOptions
+from pipeline.summaries.options import SummaryOptions
+from pipeline.summaries.records import Summary
 from pipeline.summaries.summarise import summarise
 from pipeline.summaries.writing import SUFFIXES, render
 from pipeline.types import TextAnswer

@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 
 from pipeline.summaries.cleaning import visible
 from pipeline.summaries.markdown import escaped, render_markdown
-from pipeline.summaries.records import ActionItem, Person, SummaryOptions, Term
+from pipeline.summaries.options import SummaryOptions
+from pipeline.summaries.records import ActionItem, Person, Term
 from pipeline.summaries.summarise import summarise
 from pipeline.types import Span
 from tests.pipeline.summaries.injections import INJECTIONS

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadOption, TextEngineFailed
+from pipeline.summaries.options import SummaryOptions
 from pipeline.summaries.planning import MAX_PART_TOKENS, make_plan
 from pipeline.summaries.prompts import MAX_NOTE_CHARS, again, part_request
-from pipeline.summaries.records import SummaryOptions
 from tests.pipeline.summaries.scripted_engine import ScriptedEngine
 from tests.pipeline.summaries.talks import of_texts, talk
 

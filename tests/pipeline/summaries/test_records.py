@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import codec
+from pipeline.summaries.options import SummaryFormat, SummaryOptions
 from pipeline.summaries.records import (
     Notes,
     Spoken,
     Summary,
-    SummaryFormat,
-    SummaryOptions,
     spoken_of,
 )
 from pipeline.summaries.writing import SUFFIXES

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from pipeline.errors import OutOfMemory, TextEngineFailed
-from pipeline.summaries.records import SummaryOptions
+from pipeline.summaries.options import SummaryOptions
 from pipeline.summaries.summarise import summarise
 from pipeline.types import Span, TextAnswer
 from tests.pipeline.summaries.scripted_engine import (

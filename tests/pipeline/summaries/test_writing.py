@@ -10,8 +10,9 @@ import pytest
 
 from pipeline import codec
 from pipeline.errors import StorageFailed
+from pipeline.summaries.options import SummaryOptions
 from pipeline.summaries.reading import read_transcript
-from pipeline.summaries.records import Chapter, Summary, SummaryOptions
+from pipeline.summaries.records import Chapter, Summary
 from pipeline.summaries.summarise import summarise
 from pipeline.summaries.writing import SUFFIXES, render, summary_targets, write_summary
 from tests.pipeline.summaries.injections import INJECTIONS

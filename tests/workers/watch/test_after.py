@@ -245,3 +245,12 @@ def test_a_source_that_grows_while_it_is_copied_stays(far):
     ended = far.tidy_elsewhere("grow")
     assert "SourceChanged" in ended.stderr
     assert far.all_files(far.root) == {"2024/talk.mp4": MEDIA + b"more", "2024/talk.en.srt": SRT}
+
+
+def test_a_file_that_a_program_has_open_for_writing_stays_until_it_is_closed(tmp_path):
+    place = Place(tmp_path, tmp_path / "archive")
+    with place.media.open("ab"):  # a copy that pauses
+        assert place.tidy() == "left where it is: a program has it open for writing"
+        assert place.tidy(After(None)).startswith("left where it is")
+    with place.media.open("rb"):  # a player
+        assert place.tidy(After(None)) == "deleted"

@@ -187,7 +187,9 @@ def test_what_failed_in_the_queue_by_another_watcher_is_queued_again_only_if_ask
     house.restart()  # it did not hear of the failure, and its home knows of none
     house.run(20)
     assert house.counts() == ({"queued": 1} if retry_failed else {"failed": 1})
-    assert [one.reason for one in house.outcomes] == []
+    told = [one.reason for one in house.outcomes]
+    assert told == ([] if retry_failed else ["no media"])
+    assert told == [one.reason for one in house.yard.told()]
 
 
 def test_a_job_that_somebody_cancelled_stays_cancelled(house):

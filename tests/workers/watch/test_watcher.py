@@ -257,7 +257,7 @@ class TestFailures:
         yard.fail(task, "NotMedia", 2)
         assert yard.after(2 * HOUR_S, 10) == []
         yard.start()
-        yard.watcher._began_at_s += 60  # it failed before this one began
+        yard.watcher._trying._began_at_s += 60  # it failed before this one began
         assert yard.after(60) == []
         path.write_text("whole now")
         assert names(yard.after(30)) == ["talk.mp3"]
@@ -267,7 +267,7 @@ class TestFailures:
         yard.fail(*yard.after(7), "NotMedia", 2)
         yard.options = replace(yard.options, retry_failed=True)
         yard.start()
-        yard.watcher._began_at_s += 60
+        yard.watcher._trying._began_at_s += 60
         (task,) = yard.after(60)
         yard.fail(task, "NotMedia", 2)
         assert yard.after(2 * HOUR_S, 10) == []
@@ -291,7 +291,7 @@ class TestFailures:
         yard.drop("talk.mp3")
         yard.fail(*yard.after(7), "OutOfMemory")
         yard.start()
-        yard.watcher._began_at_s += 60
+        yard.watcher._trying._began_at_s += 60
         assert names(yard.after(7)) == ["talk.mp3"]
 
     def test_a_file_that_breaks_ffmpeg_is_tried_three_times(self, yard):

@@ -37,6 +37,7 @@ class Ears:
 
     folders: list = field(default_factory=list)
     happened: bool = False
+    why_not: str | None = None
 
     def watch(self, folders):
         self.folders = list(folders)

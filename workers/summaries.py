@@ -1,0 +1,81 @@
+"""Summaries, after subtitles are out.
+
+Goes in: outcomes of jobs that want one. Comes out: the same with the summary's files, or with the
+reason why there is none. Does not know: how a summary is made.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import TranscribeError
+from pipeline.source import display
+from pipeline.summaries.job import summarise_job
+from pipeline.types import Outcome
+from workers.interruption import Heedful
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from pipeline.protocols import Listener
+    from pipeline.types import Job
+    from workers.batch import Machinery, Request
+    from workers.interruption import Interruption
+    from workers.progress import Display
+
+
+def with_summary(outcome: Outcome, job: Job, machinery: Machinery, listener: Listener) -> Outcome:
+    """A job's outcome with its summary; whatever happens to that, the subtitles are out."""
+    if job.summary is None or outcome.state == "failed":
+        return outcome
+    try:
+        files = summarise_job(job, outcome.outputs, machinery.store, machinery.engines, listener)
+    except TranscribeError as error:
+        return without_summary(outcome, error)
+    except Exception as error:  # noqa: BLE001  - our bug in one summary must not stop the others
+        listener.note(traceback.format_exc())
+        return without_summary(
+            outcome, TranscribeError(f"internal error, please report it ({error!r}).")
+        )
+    return replace(outcome, outputs=(*outcome.outputs, *files))
+
+
+def without_summary(outcome: Outcome, error: TranscribeError) -> Outcome:
+    """The subtitles are out, and this is why no summary is."""
+    return replace(
+        outcome,
+        summary_failure=str(error),
+        error=type(error).__name__,
+        exit_code=error.exit_code,
+    )
+
+
+def summarised(
+    ended: Iterable[tuple[Request, Outcome]],
+    job: Callable[[Request], Job],
+    machinery: Machinery,
+    shown: Display,
+    interruption: Interruption,
+) -> Iterator[tuple[Request, Outcome]]:
+    """Sum up one file after the other, now that all are heard, and show what came of it."""
+    for request, outcome in ended:
+        if outcome.state == "failed":
+            yield request, outcome
+            continue
+        listener = Heedful(shown.listen(request), interruption)
+        found = with_summary(outcome, job(request), machinery, listener)
+        shown.show(request, _part(found, outcome.outputs))
+        yield request, found
+
+
+def _part(outcome: Outcome, subtitles: tuple[Path, ...]) -> Outcome:
+    """What there is to say of the summary alone."""
+    if outcome.summary_failure:
+        name = display(outcome.source)
+        reason = f"{name} has no summary: {outcome.summary_failure}"
+        return Outcome(outcome.source, "failed", reason=reason)
+    files = tuple(path for path in outcome.outputs if path not in subtitles)
+    return Outcome(outcome.source, "done", files)
