@@ -36,10 +36,11 @@ def kill_everything(yard, fleet, one):
 
 
 STRIKES = (kill_worker, kill_crew, kill_fleet, kill_everything)
+QUICK = (("transcribe", kill_crew), ("transcribe", kill_everything))
 CASES = [
-    *(("transcribe", strike) for strike in STRIKES),
-    ("convert", kill_crew),
-    *(pytest.param("convert", strike, marks=SLOW) for strike in STRIKES if strike != kill_crew),
+    pytest.param(stage, strike, marks=() if (stage, strike) in QUICK else SLOW)
+    for stage in ("transcribe", "convert")
+    for strike in STRIKES
 ]
 
 

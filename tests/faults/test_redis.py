@@ -60,7 +60,7 @@ def test_connections_that_are_reset_double_nothing(yard):
     ("setting", "bad", "good", "noticed"),
     [
         ("maxmemory", "1", "0", "maxmemory"),
-        ("min-replicas-to-write", "1", "0", "The work goes on"),
+        pytest.param("min-replicas-to-write", "1", "0", "The work goes on", marks=pytest.mark.slow),
     ],
     ids=["out of memory", "read-only"],
 )
