@@ -151,10 +151,15 @@ class Pool:
     @contextmanager
     def text(self, llm: str | None) -> Iterator[TextEngine | None]:
         """The language model of that name; Whisper gives its memory back first."""
-        self._engines.let_go()
-        free_unused()
+        self.rest()
         with lent(llm, self._options, self._note, self._progress, self._look, self._heed) as engine:
             yield engine
+
+    def rest(self) -> None:
+        """Give memory back that nobody uses now."""
+        if self._engines.thing is not None:
+            self._engines.let_go()
+            free_unused()
 
     def _lend(self, options: SpeechOptions) -> AbstractContextManager[_Lent]:
         if is_whisper_cpp(options.model):

@@ -108,6 +108,10 @@ class Engines(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Give memory back that nobody uses now."""
+        ...
+
 
 class Listener(Protocol):
     """Is told what happens, for a progress bar, a log or a ledger.

@@ -187,6 +187,16 @@ class Ledger(View):
             found: Any = self._redis.lpop(self._key("lost", worker), AT_ONCE)
         return tuple(dict.fromkeys(found or ()))
 
+    def ask_for_memory(self, within_s: float) -> None:
+        """Tell idle processes to give theirs back; the wish is forgotten after `within_s`."""
+        with redis_errors():
+            self._redis.set(self._key("memory"), 1, px=max(1, ms(within_s)))
+
+    def is_memory_asked(self) -> bool:
+        """Whether somebody could do with more memory."""
+        with redis_errors():
+            return bool(self._redis.exists(self._key("memory")))
+
     def is_stopping(self, worker: str) -> bool:
         """Whether a worker was told to end."""
         with redis_errors():

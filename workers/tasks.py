@@ -55,6 +55,7 @@ REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (  # the first that fits;
     (Exception, "again"),  # our bug; what depends on chance may pass
 )
 
+MEMORY_WISH_S = 60.0  # for so long a process that gets idle hears of it
 WHY_PUT_DOWN: dict[Verdict, str] = {
     "give way": "gave way to a job that has waited longer",
     "stop": "the worker was stopped",
@@ -121,6 +122,18 @@ class Workplace:
         if beat := getattr(self._here, "beat", None):
             beat.check()
 
+    def rest(self) -> None:
+        """Nothing is to be done: give memory back, if a summary could not be made without it."""
+        with suppress(QueueUnavailable):
+            if self.stage == "speech" and self.ledger.is_memory_asked():
+                self.engines.rest()
+
+    def ask_for_memory(self) -> None:
+        """Let those that have nothing to hear give theirs back; without an answer, it is not."""
+        with suppress(QueueUnavailable):
+            self.ledger.ask_for_memory(MEMORY_WISH_S)
+        self.ring("speech")
+
     def ring(self, stage: QueueStage) -> None:
         """Wake another process; where that fails, a reaper will."""
         with suppress(QueueUnavailable):
@@ -151,6 +164,7 @@ def drain(place: Workplace) -> None:
             seats.seat(partial(work_on, claim, place, seats), is_alone=claim.attempt > 1)
         else:
             is_busy = seats.wait_for_leave(place.options.look_s)
+    place.rest()
 
 
 def _next(place: Workplace) -> Claim | None:
@@ -239,6 +253,7 @@ def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
     remedy = remedy_for(error)
     if claim.stage == "text" and isinstance(error, OutOfMemory):
         remedy = "later"  # while others hear; subtitles are out already
+        place.ask_for_memory()
     if remedy == "later":
         place.tell(lambda: place.ledger.give_back(claim, str(error), place.options.busy_s))
         log.info("put down: %s", error)

@@ -185,3 +185,6 @@ class ScriptedEngines:
     def text(self, llm: str | None) -> Iterator[TextEngine | None]:  # noqa: ARG002  - the protocol's
         """None: it lends ears only."""
         yield None
+
+    def rest(self) -> None:
+        """It has nothing to give back."""

@@ -79,6 +79,8 @@ class PacedEngines:
     def text(self, llm):
         yield None
 
+    def rest(self): ...
+
 
 def engines_for(orders, settings):
     arm(settings.home)

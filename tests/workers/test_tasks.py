@@ -11,12 +11,14 @@ import pytest
 from models.demo import EPISODE, clips
 from models.engines.scripted import ScriptedDetector, ScriptedEngine, ScriptedEngines
 from pipeline import errors
-from pipeline.errors import QueueUnavailable, TranscribeError
+from pipeline.errors import OutOfMemory, QueueUnavailable, TranscribeError
 from pipeline.ffmpeg import Tools
 from pipeline.source import take
 from pipeline.store import Store
+from pipeline.summaries.options import SummaryOptions
 from pipeline.types import Job, OutputOptions, Span, SpeechOptions
 from workers.app import Bell, new_app, queue_of
+from workers.enqueue import entry_of
 from workers.ledger import Ledger
 from workers.ledger_records import Entry
 from workers.ledger_view import PREFIX
@@ -294,3 +296,41 @@ def test_waits_grow_and_then_stay():
     waits = [wait_before_next(attempt, OPTIONS) for attempt in (1, 2, 3, 4, 9)]
     assert waits == [30.0, 120.0, 600.0, 600.0, 600.0]
     assert wait_before_next(1, replace(OPTIONS, waits_s=(5.0,))) == 5.0
+
+
+class Crowded(ScriptedEngines):
+    """Has no room for a language model until whoever hears has given back what it holds."""
+
+    def __init__(self):
+        super().__init__(ScriptedEngine(), ScriptedDetector((Span(1.0, 20.0),)))
+        self.rested = 0
+
+    def text(self, llm):
+        raise OutOfMemory("no room")
+
+    def rest(self):
+        self.rested += 1
+
+
+def test_who_has_nothing_to_hear_gives_memory_back_to_who_is_to_sum_up(desk):
+    crowded = Crowded()
+
+    def work(stage):
+        ledger, bell, store = desk.ledger, desk.bell, desk.store
+        lends = lambda note, heed: crowded  # noqa: E731
+        drain(Workplace(stage, f"w/{stage}", ledger, bell, store, Tools(), lends, OPTIONS))
+
+    output = OutputOptions(output_dir=desk.folder)
+    job = Job(take(EPISODE), SpeechOptions(language="en"), output, SummaryOptions())
+    (accepted,) = desk.ledger.accept([entry_of(job, "normal", 10.0)])
+    work("convert")
+    work("speech")
+    assert (crowded.rested, desk.messages("text")) == (0, 1)
+    rung = desk.messages("speech")
+    work("text")
+    record = desk.ledger.record(accepted.id)
+    assert (record.state, record.attempts, record.reason) == ("queued", 0, "no room")
+    assert [path.name for path in record.outputs] == ["episode.en.srt"]
+    assert desk.messages("speech") >= rung
+    work("speech")
+    assert crowded.rested == 1
