@@ -105,8 +105,9 @@ def test_no_speech_of_the_minimal_length_is_lost(heard, options):
 @modest
 @given(probabilities, detections)
 def test_every_span_holds_speech(heard, options):
+    shortest_part_s = (options.max_span_s - 2 * options.pad_s) / 4 - 2 * FRAME_S
     for span in spans_of(heard, options):
-        if span.end_s - span.start_s < options.max_span_s / 8:  # no part of a split stretch
+        if span.end_s - span.start_s < shortest_part_s:  # no part of a split stretch
             start, end = samples(span.start_s), samples(span.end_s)
             first, last = start // FRAME_SAMPLES, -(-end // FRAME_SAMPLES)
             assert (heard[first:last] >= options.threshold).any()

@@ -100,11 +100,15 @@ class Decider:
         output = placed(policy.output, Request(look.path, look.root))
         speech, output = applied(settings, policy.speech, output, policy.given)
         asked = settings.priority if "priority" not in policy.given else None
-        summary = policy.summary
-        if settings.summary is not None and "summary" not in policy.given:
-            summary = policy.summaries if settings.summary else None
         source = Source(look.path.absolute(), look.size_bytes, look.mtime_ns)
-        return Job(source, speech, output, summary), asked or policy.priority
+        return Job(source, speech, output, self._summary(settings)), asked or policy.priority
+
+    def _summary(self, settings: FolderSettings) -> SummaryOptions | None:
+        """With the folder's terms, if it wants one."""
+        policy, wish = self._policy, self._policy.summary
+        if settings.summary is not None and "summary" not in policy.given:
+            wish = policy.summaries if settings.summary else None
+        return replace(wish, glossary=wish.glossary + (settings.glossary or ())) if wish else None
 
     def _done(self, job: Job) -> tuple[Path, ...]:
         """The outputs, if all that is wanted was made of this very version, and is still there."""

@@ -12,6 +12,7 @@ from pipeline.ffmpeg import Tools
 from pipeline.folder import Done, Failure, output_id
 from pipeline.source import take
 from pipeline.store import Store
+from pipeline.summaries.options import SummaryOptions
 from pipeline.types import OutputOptions, SpeechOptions
 from workers.watch.deciding import Decider, Policy
 from workers.watch.folder_settings import FolderSettings
@@ -234,3 +235,32 @@ class TestFolders:
         path = desk.media("a/film.mkv")
         desk.asks(output=OutputOptions(output_dir=tmp_path / "out"))
         assert desk.decide(path).job.output.output_dir == tmp_path / "out/a"
+
+
+class TestSummaries:
+    """What is wanted besides subtitles."""
+
+    WISH = SummaryOptions(llm="none", glossary=("Ulla",), formats=("md",))
+
+    def test_a_folder_may_want_one_with_its_terms(self, desk):
+        path = desk.media()
+        desk.asks(summaries=self.WISH)
+        desk.settings = FolderSettings(summary=True, glossary=("Kubernetes",))
+        assert desk.decide(path).job.summary == replace(self.WISH, glossary=("Ulla", "Kubernetes"))
+        desk.settings = FolderSettings(summary=False)
+        desk.asks(summary=self.WISH)
+        assert desk.decide(path).job.summary is None
+        desk.asks(given=frozenset(("summary",)))
+        assert desk.decide(path).job.summary == self.WISH
+
+    def test_it_is_done_only_with_its_summary(self, desk):
+        path = desk.media()
+        desk.asks(summary=self.WISH)
+        output = desk.folder / "film.en.srt"
+        output.write_text("text")
+        desk.store.outputs.note((output,), take(path), "transcribe")
+        assert desk.decide(path).kind == "work"
+        summary = desk.folder / "film.summary.md"
+        summary.write_text("text")
+        desk.store.outputs.note((summary,), take(path), "transcribe")
+        assert desk.decide(path).kind == "done"
