@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pipeline.store import Store
+    from pipeline.types import Source
     from workers.ledger import Ledger
 
 
@@ -42,12 +43,23 @@ def failures(store: Store, ledger: Ledger | None, limit: int) -> tuple[Failed, .
     }
     if ledger:
         for record in ledger.records(("failed", "dead"), limit):
+            if _is_another_by_now(record.job.source):
+                continue
             path, error = record.job.source.path, record.error or ""
             found.setdefault(
                 path,
                 Failed(path, record.reason or "", error, exit_code(error), record.ended_s or 0.0),
             )
     return tuple(sorted(found.values(), key=lambda one: -one.at_s)[:limit])
+
+
+def _is_another_by_now(source: Source) -> bool:
+    """Whether the file was replaced since; one that cannot be seen here may be there elsewhere."""
+    try:
+        now = source.path.stat()
+    except OSError:
+        return False
+    return (now.st_size, now.st_mtime_ns) != (source.size_bytes, source.mtime_ns)
 
 
 def table(failed: Iterable[Failed]) -> RenderableType:

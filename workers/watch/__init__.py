@@ -5,7 +5,7 @@
                 ▼
     roots ──▶ scan ──▶ settling ──▶ deciding ──▶ watcher ──▶ local: lanes in this process
                 ▲         ▲           ▲            │  ▲  └──▶ queued: the ledger
-            ignoring   rhythm         │        retrying
+            ignoring   rhythm         │     trying, retrying: what came of files, and when again
                    (when to look)     ├─ folder_settings, folder_values: transcribe.toml above
                                       ├─ sidecars: subtitles beside the file
                                       └─ places: both, for one folder

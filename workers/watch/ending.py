@@ -39,7 +39,7 @@ class EndingOptions:
 
 
 class Endings:
-    """Sees to what has ended; `remark` is told what a person should know."""
+    """Sees to what has ended; `remark` is told what was done, `warn` what went wrong."""
 
     def __init__(
         self,
@@ -47,32 +47,38 @@ class Endings:
         store: Store,
         notices: Notices,
         remark: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._options = options
         self._store = store
         self._notices = notices
         self._remark = remark
+        self._warn = warn
 
-    def good(self, task: Task, outcome: Outcome) -> None:
-        """It was done, by whomever, or skipped."""
+    def good(self, task: Task, outcome: Outcome) -> Outcome:
+        """It was done, by whomever, or skipped; gives the outcome as it is afterwards."""
         self._note(task, outcome)
         self._remove_error_file(task)
-        self._notices.tell(self._tidied(task, outcome))
+        outcome = self._tidied(task, outcome)
+        self._notices.tell(outcome)
+        return outcome
 
     def found_done(self, task: Task, outputs: tuple[Path, ...]) -> None:
         """It was done before; a crash may have come between that and the rest."""
         self._remove_error_file(task)
-        if self._options.after:
+        if self._options.after and all(map(self._store.outputs.made, outputs)):  # all are ours
             self._tidied(task, Outcome(task.job.source.path, "done", outputs))
 
     def bad(self, task: Task, outcome: Outcome) -> None:
-        """It failed; further tries of the same file are not told."""
-        failure = Failure(outcome.reason or "", outcome.error or "", outcome.exit_code, time.time())
+        """It failed, or its summary did; further tries of the same file are not told."""
+        self._note(task, outcome)
+        reason = outcome.reason or outcome.summary_failure or ""
+        failure = Failure(reason, outcome.error or "", outcome.exit_code, time.time())
         with suppress(Busy, StorageFailed):
             if self._store.failure(task.job) is None:
                 self._store.note_failure(task.job, failure)
         if self._options.error_files:
-            self._try(lambda: write_whole(_error_file(task), f"{outcome.reason}\n"))
+            self._try(lambda: write_whole(_error_file(task), f"{reason}\n"))
         self._notices.tell(outcome)
 
     def _note(self, task: Task, outcome: Outcome) -> None:
@@ -90,7 +96,7 @@ class Endings:
         try:
             tidied = tidy(outcome, task.job.source, task.look.root, self._options.after)
         except TranscribeError as error:
-            self._remark(str(error))
+            self._warn(str(error))
             return outcome
         self._remark(f"{display(outcome.source)}: {tidied.what}")
         return tidied.outcome
@@ -105,7 +111,7 @@ class Endings:
         try:
             work()
         except TranscribeError as error:
-            self._remark(str(error))
+            self._warn(str(error))
 
 
 def _error_file(task: Task) -> Path:

@@ -43,5 +43,4 @@ def work_here(
 
     for task, outcome in Lanes(work, listen).outcomes(watcher.tasks(), tick):
         shown.show(task.request, outcome)
-        watcher.ended(task, outcome)
-        yield outcome
+        yield watcher.ended(task, outcome)

@@ -121,8 +121,7 @@ class QueuedWork:
             if job.was_forgotten:  # a wiped ledger must not lose a file
                 self._watcher.put_back(task)
             else:
-                self._watcher.ended(task, job.outcome)
-                yield job.outcome
+                yield self._watcher.ended(task, job.outcome)
 
     def _tell(self, error: QueueUnavailable | None) -> None:
         """Say once that the queue is away, and once that it is back."""

@@ -33,12 +33,18 @@ def roots_of(folders: Iterable[Path], ignoring: IgnoreOptions) -> tuple[Root, ..
 
     Raises BadOption for a file. A folder that is not there may come.
     """
-    paths = tuple(dict.fromkeys(folder.absolute() for folder in folders))
+    by_place = {os.path.realpath(path): path for path in map(_plain, reversed(tuple(folders)))}
+    paths = tuple(reversed(by_place.values()))
     for path in paths:
         if os.path.isfile(path):  # noqa: PTH113  - it never raises
             raise BadOption(f"{display(path)} is a file: transcribe FILE works on it.")
     return tuple(Root(path, replace(ignoring, excluded=_left(path, paths, ignoring)))
                  for path in paths)  # fmt: skip
+
+
+def _plain(folder: Path) -> Path:
+    """Absolute, and without `..`: a file has one name, wherever it was asked for from."""
+    return folder.resolve() if ".." in folder.parts else folder.absolute()
 
 
 def _left(root: Path, roots: tuple[Path, ...], ignoring: IgnoreOptions) -> tuple[Path, ...]:

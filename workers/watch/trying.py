@@ -85,7 +85,9 @@ class Trying:
         """Whether a complete file is to be worked on now."""
         path = task.look.path
         later = self._later.get(path)
-        is_over = decision.kind in ("done", "leave")  # somebody else saw to it meanwhile
+        is_over = decision.kind in ("done", "leave")  # the disk knows it, whoever saw to it
+        if is_over:
+            self._good.pop(path, None)
         if later and (is_over or later.look != task.look):
             later = self._later.pop(path) and None
         if is_over or self.gave_up(task):
@@ -119,6 +121,9 @@ class Trying:
         """Forget the files that are tried later and are not there any more."""
         self._later = {path: one for path, one in self._later.items() if path in listed}
 
-    def recheck(self) -> None:
-        """Let the disk decide anew about what was done."""
-        self._good.clear()
+    def tidy(self) -> None:
+        """Forget the files that are gone."""
+        for memory in (self._good, self._given_up):
+            gone = [path for path in memory if not os.path.lexists(path)]
+            for path in gone:
+                del memory[path]

@@ -89,14 +89,15 @@ class Watcher:
             return
         self._screen.see(self.picture())
 
-    def ended(self, task: Task, outcome: Outcome) -> None:
-        """A file was worked on, and this came of it."""
+    def ended(self, task: Task, outcome: Outcome) -> Outcome:
+        """A file was worked on, and this came of it; gives it with its files where they are now."""
         self._in_work.pop(task.look.path, None)
         if outcome.state != "failed" and not outcome.summary_failure:
             self._trying.good(task, outcome)
-            self._endings.good(task, outcome)
-        elif self._trying.bad(task, outcome):
+            return self._endings.good(task, outcome)
+        if self._trying.bad(task, outcome):
             self._endings.bad(task, outcome)
+        return outcome
 
     def put_back(self, task: Task) -> None:
         """Nobody works on it any more, and nothing came of it: it is met anew."""
@@ -128,7 +129,7 @@ class Watcher:
             known, self._marks = self._marks, {}
             if is_recheck:
                 known = {seen: again for seen, again in known.items() if not again}
-                self._trying.recheck()
+                self._trying.tidy()
             folders: list[Path] = []
             complaints: set[str] = set()
             listed: set[Path] = set()

@@ -76,7 +76,7 @@ def run(watch: Watch, session: Session) -> int:
             watch.options,
             Decider(watch.policy, store, tools),
             SettingsFiles(),
-            Endings(watch.ending, store, notices, session.say),
+            Endings(watch.ending, store, notices, session.say, session.warn),
             events,
             screen,
         )

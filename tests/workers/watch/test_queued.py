@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,11 @@ def test_an_output_that_is_deleted_is_made_again_although_the_queue_knows_the_jo
     Path(house.outcomes[0].outputs[0]).unlink()
     house.run(30)
     assert house.counts() == {"queued": 1}
+
+
+def test_a_name_that_is_not_utf_8_is_a_job_like_others(house):
+    path = house.yard.drop(os.fsdecode(b"caf\xe9\n.mp3"))
+    house.run(20)
+    house.finish()
+    house.run(20)
+    assert [(one.source, one.state) for one in house.outcomes] == [(path, "done")]

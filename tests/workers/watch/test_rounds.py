@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 
 import pytest
 
+from pipeline.folder import Done, Failure, output_id
+from pipeline.source import take
+from pipeline.summaries.options import SummaryOptions
 from pipeline.types import Outcome, OutputOptions, SpeechOptions
 from tests.workers.watch.watching import Yard, names, tree
 from workers.watch.after import After
@@ -55,7 +60,7 @@ class TestNoCircles:
         srt = yard.drop("talk.en.srt")
         yard.store.outputs.note((srt,), task.job.source, "transcribe")
         assert yard.after(HALF_AN_HOUR_S) == []
-        assert len(yard.warnings) == 1
+        assert len(yard.remarks) == 1
         assert waiting(yard) == []
 
     def test_another_version_does_not_inherit_the_failure_of_the_first(self, yard):
@@ -67,6 +72,18 @@ class TestNoCircles:
         assert yard.after(HALF_AN_HOUR_S) == []
         assert len(yard.left) == 1
         assert waiting(yard) == []
+
+    def test_what_another_watcher_gave_up_is_given_up_whatever_became_of_the_version_before(
+        self, yard
+    ):
+        path = yard.drop("talk.mp3")
+        (task,) = yard.after(7)
+        yard.fail(task, "StorageFailed")
+        path.write_text("another version")
+        failure = Failure("it is no media", "NotMedia", 2, time.time() + 1)
+        yard.store.note_failure(replace(task.job, source=take(path)), failure)
+        assert yard.after(HALF_AN_HOUR_S) == []
+        assert len(yard.left) == 1
 
     @pytest.fixture
     def forgetful(self, tmp_path):
@@ -111,6 +128,22 @@ class TestNoCircles:
         yard.fail(*yard.after(7), "Busy", 4)
         assert tree(yard.folder) == ["talk.mp3"]
         assert yard.told() == []
+
+    def test_nothing_is_remembered_of_what_the_disk_knows_or_does_not_have_any_more(self, yard):
+        for name in ("bad.mp3", "gone.mp3", "here.mp3"):
+            yard.drop(name)
+        bad, gone, here = yard.after(7)
+        yard.fail(bad, "NotMedia", 2)
+        for task in (gone, here):
+            yard.work(task)
+        bad.look.path.unlink()
+        gone.look.path.unlink()
+        remembered = yard.watcher._trying
+        assert (len(remembered._good), len(remembered._given_up)) == (2, 1)
+        yard.after(30)
+        assert list(remembered._good) == [gone.look.path]
+        yard.after(HOUR_S + 30, 5)
+        assert (remembered._good, remembered._given_up) == ({}, {})
 
 
 class TestSettings:
@@ -213,6 +246,75 @@ class TestTold:
         _, line = yard.screen.lines()
         assert line.endswith("name.mp3: new: 5 bytes, quiet for 0 of 5 s")
         assert len(line) < 80
+
+    def test_a_source_that_cannot_be_moved_is_a_warning_even_when_all_is_quiet(self, tmp_path):
+        (tmp_path / "archive").write_text("a file")
+        yard = Yard(tmp_path, ending=EndingOptions(After(tmp_path / "archive")))
+        path = yard.drop("talk.mp3")
+        yard.work(*yard.after(7))
+        assert "cannot be written" in yard.warnings[0]
+        assert yard.remarks == []
+        assert path.exists()
+
+    def test_what_was_skipped_is_skipped_once_in_all(self, yard):
+        path = yard.drop("talk.mp3")
+        text = yard.drop("talk.en.txt")
+        (task,) = yard.after(7)
+        yard.watcher.ended(task, Outcome(path, "skipped", (text,), reason="somebody's"))
+        assert yard.after(3 * HOUR_S, 10) == []
+
+    def test_how_a_file_ended_is_told_with_its_place_afterwards(self, tmp_path):
+        yard = Yard(tmp_path, ending=EndingOptions(After(tmp_path / "archive")))
+        path = yard.drop("talk.mp3")
+        (task,) = yard.after(7)
+        srt = yard.drop("talk.en.srt")
+        ended = yard.watcher.ended(task, Outcome(path, "done", (srt,)))
+        assert ended.source == tmp_path / "archive/talk.mp3"
+        assert ended.outputs == (tmp_path / "archive/talk.en.srt",)
+
+    def test_a_source_whose_text_is_somebody_elses_stays(self, tmp_path):
+        yard = Yard(tmp_path, ending=EndingOptions(After(None)))
+        path = yard.drop("talk.mp3")
+        srt = yard.drop("talk.de.srt")  # not in the way of ours
+        (task,) = yard.after(7)
+        with yard.store.open_folder(task.job) as folder:  # as a worker that found it there
+            folder.finish(Done(output_id(task.job), (srt,)))
+        yard.watcher.ended(task, Outcome(path, "skipped", (srt,), reason="it is there"))
+        assert yard.after(3 * HOUR_S, 10) == []
+        assert path.exists()
+
+    def test_a_summary_that_failed_is_told_and_tried_again_though_others_did_the_work(
+        self, tmp_path
+    ):
+        yard = Yard(tmp_path, ending=EndingOptions(error_files=True))
+        yard.policy = replace(yard.policy, summary=SummaryOptions())
+        yard.start()
+        path = yard.drop("talk.mp3")
+        (task,) = yard.after(7)
+        srt = yard.drop("talk.en.srt")
+        away = {"summary_failure": "It is away.", "error": "OutOfMemory", "exit_code": 3}
+        yard.watcher.ended(task, Outcome(path, "done", (srt,), **away))
+        assert (yard.folder / "talk.mp3.error.txt").read_text() == "It is away.\n"
+        assert names(yard.after(120)) == ["talk.mp3"]
+
+
+class TestFolders:
+    """Which folders are watched."""
+
+    def test_a_folder_is_watched_once_however_it_is_called(self, tmp_path):
+        (tmp_path / "in").mkdir()
+        (tmp_path / "link").symlink_to("in")
+        folders = (tmp_path / "in", tmp_path / "in/../in", tmp_path / "link")
+        yard = Yard(tmp_path, *folders)
+        path = yard.drop("talk.mp3")
+        assert [task.job.source.path for task in yard.after(20)] == [path]
+
+    def test_a_way_up_is_taken_as_the_system_takes_it(self, tmp_path):
+        (tmp_path / "a/b").mkdir(parents=True)
+        (tmp_path / "link").symlink_to("a/b")
+        yard = Yard(tmp_path, tmp_path / "link/../c")
+        path = yard.drop("talk.mp3", folder=tmp_path / "a/c")
+        assert [task.job.source.path for task in yard.after(20)] == [path]
 
 
 class TestOnce:

@@ -71,7 +71,7 @@ class Yard:
         self.ending = ending or EndingOptions()
         self.ignoring = ignoring or IgnoreOptions()
         self.clock, self.events, self.teller = Clock(), Ears(), Teller()
-        self.warnings, self.left = [], []
+        self.remarks, self.warnings, self.left = [], [], []
         self.start()
 
     def start(self):
@@ -83,7 +83,9 @@ class Yard:
             self.options,
             Decider(self.policy, self.store, Tools()),
             SettingsFiles(),
-            Endings(self.ending, self.store, self.notices, self.warnings.append),
+            Endings(
+                self.ending, self.store, self.notices, self.remarks.append, self.warnings.append
+            ),
             self.events,
             self.screen,
             self.clock,
