@@ -26,6 +26,7 @@ from pipeline.ffmpeg import (
     run,
 )
 from pipeline.iso639 import short_code
+from pipeline.riff import as_meant, meant
 from pipeline.source import display
 from pipeline.types import AudioStream, MediaInfo
 
@@ -82,11 +83,13 @@ def probe(
     _require_sound(path, streams)
     chosen, reason = _pick(path, streams, language, audio_stream)
     lengths_s = [stream.duration_s for stream in streams if stream.duration_s is not None]
+    length_s = _duration_s(header.get("duration")) or max(lengths_s, default=None)
+    times = meant(path, start)
     return MediaInfo(
         container=header["format_name"],
-        duration_s=_duration_s(header.get("duration")) or max(lengths_s, default=None),
-        streams=streams,
-        chosen=chosen,
+        duration_s=length_s and length_s * times,
+        streams=tuple(as_meant(stream, length_s, times) for stream in streams),
+        chosen=as_meant(chosen, length_s, times),
         reason=reason,
     )
 

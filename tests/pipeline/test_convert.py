@@ -147,7 +147,12 @@ def test_progress_runs_forward_in_media_seconds(media, make):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("half.mp3", ()), ("half.flac", ()), ("half.m4a", ("-movflags", "faststart"))],
+    [
+        ("half.mp3", ()),
+        ("half.flac", ()),
+        ("half.wav", ()),
+        ("half.m4a", ("-movflags", "faststart")),
+    ],
 )
 def test_half_a_file_is_converted_and_noted(media, make, name, options):
     audio = make(media.half(media.tone(name, 30, *options)))
