@@ -11,6 +11,7 @@
 # make bench        the transcribe stage against other engines; BENCH="--sizes tiny --rounds 5" …
 # make bench-queue  what the queue costs a job, and how it is with 100,000 of them; QUEUE_BENCH="--rounds 1" …
 # make bench-watch  what looks at watched folders cost, and the time from a copy to its job
+# make bench-summaries  what a summary asks of a language model: calls, coverage, our own time
 # make demo-model   trains the demo model again (two hours on two cores)
 # make wheel        builds a wheel into dist/
 
@@ -28,7 +29,7 @@ QUEUE_PORT ?= 6390
 QUEUE_URL := redis://127.0.0.1:$(QUEUE_PORT)/0
 DURABLE := --appendonly yes --appendfsync always --maxmemory-policy noeviction
 
-.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench bench-queue bench-watch demo-model wheel tools
+.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench bench-queue bench-watch bench-summaries demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
@@ -36,7 +37,7 @@ demo: tools $(READY)
 
 test faults chaos: NEEDED := redis-server
 test: tools $(READY) lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 up: NEEDED := redis-server
 up: tools $(READY)
@@ -99,6 +100,9 @@ bench-watch: NEEDED := redis-server
 bench-watch: tools $(READY)
 	$(BIN)/python -m tests.benchmarks.watch
 	$(BIN)/python -m tests.benchmarks.watch_latency
+
+bench-summaries: $(READY)
+	$(BIN)/python -m tests.benchmarks.summaries
 
 # The voices come from Debian's packages; models/demo/README.md tells more.
 demo-model: NEEDED := espeak-ng flite festival

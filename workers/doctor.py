@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -24,6 +23,7 @@ from workers.web import WebOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from models.memory import Machine
     from workers.settings import Settings
@@ -84,7 +84,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from asked(settings)
     yield from chosen(machine, settings)
     yield from redis(settings.redis_url)
-    yield llm(settings.llm)
+    yield llm(settings)
 
 
 def program(name: str) -> Finding:
@@ -205,39 +205,59 @@ def _split(what: str, state: State, text: str) -> Finding:
     return Finding(what, state, found, remedy)
 
 
-def llm(where: str | None) -> Finding:
+def llm(settings: Settings) -> Finding:
     """Whether the language model for summaries is there."""
-    if where is None:
-        return Finding("LLM", "note", "not set up (TRANSCRIBE_LLM); only summaries need it")
-    if where.startswith(("http://", "https://")):
-        return _llm_server(where)
-    path = Path(where).expanduser()
+    from models.text.address import is_address
+    from models.text.opening import AUTO, NONE
+
+    where = settings.llm
+    if where == NONE:
+        return Finding("LLM", "note", "none is wanted (TRANSCRIBE_LLM): summaries are extractive")
     try:
-        with path.open("rb") as file:
-            is_gguf = file.read(4) == b"GGUF"
-    except OSError as error:
-        return Finding("LLM", "bad", f"{path}: {error.strerror}", "give the path of a GGUF file")
-    if not is_gguf:
-        return Finding("LLM", "bad", f"{path} is no GGUF file", "give the path of a GGUF file")
-    return Finding("LLM", "good", str(path))
+        if where and is_address(where):
+            return _llm_server(where, settings.llm_key)
+        return _llm_here(where or AUTO, settings)
+    except TranscribeError as error:
+        if where is None:  # nobody may want summaries
+            return Finding("LLM", "note", f"{str(error).removesuffix('.')} (only for summaries)")
+        return _split("LLM", "bad", str(error).removesuffix("."))
 
 
-def _llm_server(url: str) -> Finding:
-    import requests
+def _llm_server(where: str, key: str | None) -> Finding:
+    """Raises BadOption, ModelUnavailable, TextEngineFailed."""
+    from models.text.address import address_of
+    from models.text.chat import connect
+    from models.text.wire import Patience
 
-    remedy = "start the server, or set TRANSCRIBE_LLM to its address, without /v1"
-    try:
-        answer = requests.get(f"{url.rstrip('/')}/v1/models", timeout=ANSWER_S)
-        answer.raise_for_status()
-        models = answer.json()["data"]
-    except requests.ConnectionError:
-        return Finding("LLM", "bad", f"{url} does not answer", remedy)
-    except (requests.RequestException, ValueError, LookupError, TypeError) as error:
-        found = f"{url} does not answer as an LLM's server does ({type(error).__name__})"
-        return Finding("LLM", "bad", found, remedy)
-    if not isinstance(models, list):
-        return Finding("LLM", "bad", f"{url} lists no models", remedy)
-    return Finding("LLM", "good", f"{url} answers")
+    patience = Patience(ANSWER_S, silence_s=ANSWER_S, total_s=ANSWER_S, pauses_s=())
+    return Finding(
+        "LLM", "good", connect(address_of(where, key), None, patience).description.reason
+    )
+
+
+def _llm_here(where: str, settings: Settings) -> Finding:
+    """Raises BadOption, ModelUnavailable, BadCheckpoint."""
+    from models.llms import LLMS, find_llm
+    from models.text import gguf
+    from models.text.files import is_path, own_path, path_here
+    from models.text.llama import require_library
+    from models.text.opening import AUTO
+
+    if is_path(where):
+        require_library()
+        return Finding("LLM", "good", str(gguf.read(own_path(where)).path))
+    specs = LLMS if where == AUTO else (find_llm(where),)
+    require_library()
+    folder = settings.weights_dir
+    here = [spec.name for spec in specs for file in spec.gguf_files if path_here(file, folder)]
+    if here:
+        return Finding("LLM", "good", f"here: {', '.join(dict.fromkeys(here))}")
+    name = "what fits" if where == AUTO else where
+    if settings.offline:
+        remedy = "give a server's address or a GGUF file, or unset TRANSCRIBE_OFFLINE"
+        state: State = "note" if settings.llm is None else "bad"
+        return Finding("LLM", state, f"{name}: not here, and downloads are off", remedy)
+    return Finding("LLM", "note", f"{name} will be downloaded when the first summary is wanted")
 
 
 def _gib(value_bytes: int) -> str:

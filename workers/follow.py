@@ -16,6 +16,7 @@ from pipeline.source import display
 from pipeline.types import Outcome
 from workers.batch import Request
 from workers.session import INTERRUPTED
+from workers.summaries import NO_SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +141,7 @@ def outcome_of(name: Path, record: Record | None) -> Outcome:
                 error=record.error,
                 exit_code=code,
                 notes=record.notes,
-                summary_failure=record.reason,
+                summary_failure=(record.reason or "").replace(NO_SUMMARY, "", 1),
             )
         return Outcome(name, "failed", reason=record.reason, error=record.error, exit_code=code)
     return Outcome(

@@ -271,9 +271,12 @@ class Silence:
         return _Deaf()
 
     def show(self, request: Request, outcome: Outcome) -> None:  # noqa: ARG002  - the protocol's
-        """One line, if it failed."""
+        """One line, if it failed, or its summary did."""
         if outcome.state == "failed":
             say(self._console, str(outcome.reason))
+        elif outcome.summary_failure:
+            name = display(outcome.source)
+            say(self._console, f"{name} has no summary: {outcome.summary_failure}")
 
 
 class _Deaf:

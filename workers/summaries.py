@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from workers.progress import Display
 
 
+NO_SUMMARY = "no summary: "  # before the reason, in the ledger
+
+
 def with_summary(outcome: Outcome, job: Job, machinery: Machinery, listener: Listener) -> Outcome:
     """A job's outcome with its summary; whatever happens to that, the subtitles are out."""
     if job.summary is None or outcome.state == "failed":
@@ -66,7 +69,10 @@ def summarised(
             yield request, outcome
             continue
         listener = Heedful(shown.listen(request), interruption)
-        found = with_summary(outcome, job(request), machinery, listener)
+        try:
+            found = with_summary(outcome, job(request), machinery, listener)
+        except TranscribeError as error:  # the media are gone by now
+            found = without_summary(outcome, error)
         shown.show(request, _part(found, outcome.outputs))
         yield request, found
 

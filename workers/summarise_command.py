@@ -6,12 +6,13 @@ Goes in: transcripts. Comes out: summaries beside them. Does not know: how they 
 from __future__ import annotations
 
 import os
+import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import TranscribeError
+from pipeline.errors import MachineError, TranscribeError
 from pipeline.iso639 import short_code
 from pipeline.source import display
 from workers.batch import MEDIA_SUFFIXES
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pipeline.protocols import Engines
+    from pipeline.protocols import Engines, Listener
     from pipeline.summaries.options import SummaryOptions
     from pipeline.types import Outcome
-    from workers.batch import Request
-    from workers.progress import Display
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,8 @@ def summarise_command(files: tuple[Path, ...], **flags: Any) -> None:
 def _summarise(files: tuple[Path, ...], flags: dict[str, Any], session: Session) -> int:
     from models.pool import Pool
     from pipeline.codec import dumps
-    from workers.batch import Request, failed, worst
+    from workers.batch import Request, worst
+    from workers.interruption import Heedful
     from workers.progress import displayed, downloads
 
     folder: Path | None = flags["output_dir"]
@@ -74,12 +74,10 @@ def _summarise(files: tuple[Path, ...], flags: dict[str, Any], session: Session)
         machine = machine_of(flags, session.settings)
         pool = Pool(machine, session.say, progress, heed=session.interruption.check)
         with displayed(session.console, session.display) as shown:
-            for path in files:
+            for path in dict.fromkeys(path.absolute() for path in files):
                 request = Request(path)
-                try:
-                    outcome = _one(request, wish, pool, shown, session)
-                except TranscribeError as error:
-                    outcome = failed(path, error)
+                listener = Heedful(shown.listen(request), session.interruption)
+                outcome = _attempted(path, wish, pool, listener)
                 shown.show(request, outcome)
                 if session.display.as_json:
                     click.echo(dumps(outcome))
@@ -87,31 +85,39 @@ def _summarise(files: tuple[Path, ...], flags: dict[str, Any], session: Session)
     return worst(codes)
 
 
-def _one(
-    request: Request, wish: _Wish, engines: Engines, shown: Display, session: Session
-) -> Outcome:
+def _attempted(path: Path, wish: _Wish, engines: Engines, listener: Listener) -> Outcome:
+    """The outcome of one transcript, whatever happens to it."""
+    from workers.batch import failed
+
+    try:
+        return _one(path, wish, engines, listener)
+    except MachineError as error:  # it does not say for which file
+        return replace(failed(path, error), reason=f"{display(path)} has no summary: {error}")
+    except TranscribeError as error:
+        return failed(path, error)
+    except Exception as error:  # noqa: BLE001  - our bug in one file must not stop the others
+        listener.note(traceback.format_exc())
+        reason = f"{display(path)}: internal error, please report it ({error!r})."
+        return failed(path, TranscribeError(reason))
+
+
+def _one(path: Path, wish: _Wish, engines: Engines, listener: Listener) -> Outcome:
     """Sum up one transcript. Raises TranscribeError."""
     from pipeline.files import ensure_writable
-    from pipeline.summaries.job import Told
+    from pipeline.summaries.job import media_link, summed_up
     from pipeline.summaries.reading import read_transcript
-    from pipeline.summaries.summarise import summarise
     from pipeline.summaries.writing import summary_targets, write_summary
     from pipeline.types import Outcome
-    from workers.interruption import Heedful
 
-    path = request.path.absolute()
     stem, language = stem_of(path)
-    listener = Heedful(shown.listen(request), session.interruption)
-    spoken = read_transcript(path, media_beside(path, stem))
+    folder, media = wish.folder or path.parent, media_beside(path, stem)
+    spoken = read_transcript(path, media_link(media, folder) if media else None)
     spoken = replace(spoken, language=spoken.language or language)
-    targets = summary_targets(wish.folder or path.parent, stem, wish.options.formats)
-    if not wish.overwrite and all(map(os.path.exists, targets.values())):
+    targets = summary_targets(folder, stem, wish.options.formats)
+    if not wish.overwrite and all(map(os.path.lexists, targets.values())):
         return Outcome(path, "skipped", tuple(targets.values()), reason=_there(targets.values()))
-    ensure_writable(wish.folder or path.parent)
-    listener.stage("summarise", spoken.duration_s)
-    told = Told(listener, spoken.duration_s)
-    with engines.text(wish.options.llm) as engine:
-        summary = summarise(spoken, engine, wish.options, told, told.heed)
+    ensure_writable(folder)
+    summary = summed_up(spoken, wish.options, engines, listener)
     written = write_summary(summary, targets, replace=wish.overwrite)
     return Outcome(path, "done", written, language=spoken.language, duration_s=spoken.duration_s)
 
@@ -121,12 +127,19 @@ def _there(paths: Iterable[Path]) -> str:
 
 
 def stem_of(path: Path) -> tuple[str, str | None]:
-    """`talk.en.srt` is of `talk`, and English."""
+    """`talk.en.srt` is of `talk`, and English; `Dr.No.srt` is of `Dr.No.mkv`, if that is there."""
     stem, _, tag = path.stem.rpartition(".")
-    return (stem, short_code(tag)) if stem and is_language(tag) else (path.stem, None)
+    is_tag = stem and is_language(tag) and media_beside(path, path.stem) is None
+    return (stem, short_code(tag)) if is_tag else (path.stem, None)
 
 
-def media_beside(path: Path, stem: str) -> str | None:
-    """The name of the media file that a transcript belongs to, if it lies beside it."""
-    names = (stem + suffix for suffix in sorted(MEDIA_SUFFIXES))
-    return next((name for name in names if path.with_name(name).is_file()), None)
+def media_beside(path: Path, stem: str) -> Path | None:
+    """The media file that a transcript belongs to, if it lies beside it; `talk.mp4` has its own."""
+    suffixes = sorted(MEDIA_SUFFIXES)
+    whole = [stem] if stem.lower().endswith(tuple(suffixes)) else []
+    names = (*whole, *(stem + one for suffix in suffixes for one in (suffix, suffix.upper())))
+    return next((path.with_name(name) for name in names if _is_file(path.with_name(name))), None)
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  - unlike Path.is_file, it never raises

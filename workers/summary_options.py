@@ -6,12 +6,12 @@ Goes in: click's flags. Comes out: frozen options. Does not know: how a summary 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from models.registry import language_code
+from pipeline.errors import BadOption
 from pipeline.summaries.options import SummaryFormat, SummaryOptions
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def wish_option(command: Command) -> Command:
 
 def summary_of(flags: dict[str, Any]) -> SummaryOptions:
     """What is wanted of a summary. Raises BadOption."""
-    from pipeline.summaries.styles import load_style
+    from pipeline.summaries.styles import SUFFIX, load_style
 
     style: str = flags["style"]
-    if os.sep in style:
-        style = str(Path(style).absolute())
+    if os.sep in style or style.endswith(SUFFIX):  # the same wherever the work is done
+        style = _absolute(style)
     load_style(style)
     language: str | None = flags["summary_language"]
     terms = (term.strip() for term in (flags["glossary"] or "").split(","))
@@ -67,11 +67,38 @@ def summary_of(flags: dict[str, Any]) -> SummaryOptions:
 
 
 def wish_of(flags: dict[str, Any]) -> SummaryOptions | None:
-    """What is wanted, if a summary is. Raises BadOption."""
-    return summary_of(flags) if flags["summary"] else None
+    """What is wanted, if a summary is; alone, the flags of how one is made say nothing.
+
+    Raises BadOption.
+    """
+    wish = summary_of(flags)
+    if flags["summary"]:
+        return wish
+    if wish != DEFAULTS:
+        raise BadOption(
+            "--llm, --style, --summary-language, --glossary and --summary-format say how a summary "
+            "is made: add --summary, or leave them out."
+        )
+    return None
 
 
 def _llm(where: str | None) -> str | None:
-    """A file's path is the same wherever the work is done."""
-    is_file = where and "://" not in where and where.endswith(".gguf")
-    return str(Path(where).expanduser().absolute()) if where and is_file else where
+    """Checked as far as can be without asking; a file's path is the same wherever work is done."""
+    from models.llms import find_llm
+    from models.text.address import address_of, is_address
+    from models.text.files import is_path
+    from models.text.opening import AUTO, NONE
+
+    if not where or where in (NONE, AUTO):
+        return where or None
+    if is_address(where):
+        address_of(where)
+    elif is_path(where):
+        return _absolute(where)
+    else:
+        find_llm(where)
+    return where
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  - they never raise

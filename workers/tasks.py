@@ -30,6 +30,7 @@ from workers.beat import Beat, BeatOptions, Stopped
 from workers.log import job_log, process_log
 from workers.remote import address_of, brought, let_go, name_of
 from workers.seats import Seat, Seats
+from workers.summaries import NO_SUMMARY
 from workers.web import WebOptions
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def _speech(claim: Claim, place: Workplace, listener: Listener, log: Log) -> Non
 
 def _text(claim: Claim, place: Workplace, listener: Listener, log: Log) -> None:
     """Sum up what was heard. Its subtitles are out, whatever becomes of this."""
-    known = place.ledger.record(claim.id)
+    known = place.tell(lambda: place.ledger.record(claim.id))
     outputs = known.outputs if known else ()
     files = summarise_job(claim.job, outputs, place.store, place.engines, listener)
     told = Outcome(claim.job.source.path, "done", tuple(dict.fromkeys((*outputs, *files))))
@@ -264,7 +265,7 @@ def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
         name = display(name_of(claim.job.source))
         reason = f"{name}: internal error, please report it ({error!r})."
     if claim.stage == "text":
-        reason = f"no summary: {reason}"
+        reason = f"{NO_SUMMARY}{reason}"
     wait_s = wait_before_next(claim.attempt, place.options) if remedy == "again" else None
     if wait_s is None and (url := address_of(claim.job.source)):
         let_go(url, place.store.home)  # nobody will want it again

@@ -24,7 +24,7 @@ from workers.options import (
     speech_options,
 )
 from workers.session import EXIT_CODES, Session, guarded
-from workers.summary_options import summary_of, wish_of, wish_option
+from workers.summary_options import summary_of, wish_option
 from workers.watch.deciding import EXISTING, Policy
 from workers.watch.rhythm import WatchOptions
 from workers.watch.settling import SettleOptions
@@ -143,7 +143,7 @@ def _asked(
         flags["existing"],
         heeds_embedded=flags["embedded"],
         given=given,
-        summary=wish_of(flags),
+        summary=summary_of(flags) if flags["summary"] else None,
         summaries=summary_of(flags),
     )
     options = WatchOptions(

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from models.text.opening import AUTO, TextEngineOptions, open_text_engine
-from pipeline.errors import ModelUnavailable, OutOfMemory
+from pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def lent(
 ) -> Iterator[TextEngine | None]:
     """The engine at `llm`, else the machine's own, else whichever fits, else none.
 
-    Raises what `open_text_engine` does; where nobody named a model, only what is no lack of one.
+    Raises what `open_text_engine` does; where nobody named a model, nothing that a machine lacks.
     """
     texts = TextEngineOptions(
         weights_dir=options.weights_dir,
@@ -54,6 +54,6 @@ def lent(
 def _whichever(opened: Callable[[str], TextEngine | None], note: Note) -> TextEngine | None:
     try:
         return opened(AUTO)
-    except (ModelUnavailable, OutOfMemory) as error:
+    except MachineError as error:  # too little memory or disk, no library, no network
         note(f"extractive, no LLM: {error}")
         return None

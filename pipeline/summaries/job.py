@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003  - cattrs reads the fields' types
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from pipeline.summaries.reading import read_transcript
 from pipeline.summaries.records import Line, Spoken
 from pipeline.summaries.styles import load_style
 from pipeline.summaries.summarise import summarise
+from pipeline.summaries.work import made_anew
 from pipeline.summaries.writing import summary_targets, write_summary
 from pipeline.types import Audio, LanguageGuess, Window
 
@@ -30,8 +32,12 @@ if TYPE_CHECKING:
     from pipeline.protocols import Engines, Listener
     from pipeline.store import Store
     from pipeline.summaries.options import SummaryFormat, SummaryOptions
+    from pipeline.summaries.records import Summary
+    from pipeline.summaries.work import Once
     from pipeline.types import Job
 
+LACKING = "made for lack of a language model"  # a wish that none is equal to
+STAYS = "exists and stays as it is"
 _READABLE = (".json", ".vtt", ".srt")  # the best first
 
 
@@ -75,67 +81,112 @@ def summarise_job(
     options = job.summary
     if options is None:
         return ()
+    wish = _wish(job, options)
     with store.open_folder(job) as folder:
-        if known := _known(folder, job, options):
-            return known
-        load_style(options.style)  # before anything is loaded
-        spoken = _spoken(job, published, folder)
-        targets = _targets(job, published, store)
-        ensure_writable(next(iter(targets.values())).parent)
-        listener.stage("summarise", spoken.duration_s)
-        told = Told(listener, spoken.duration_s)
-        with engines.text(options.llm) as engine:
-            summary = summarise(spoken, engine, options, told, told.heed, folder.once)
-        written = write_summary(summary, targets, replace=_may_replace(job, store, targets))
-        store.outputs.note(written, job.source, job.speech.task)
-        folder.save("summary", Summarised(_wish(job), tuple(targets.values())))
+        targets = _targets(job, options, published, store)
+        outputs = tuple(targets.values())
+        if _is_known(job, wish, outputs, folder, store) or _must_stay(
+            job, outputs, store, listener
+        ):
+            return outputs
+        ensure_writable(outputs[0].parent)
+        spoken = _spoken(job, published, folder, outputs[0].parent)
+        summary = summed_up(spoken, options, engines, listener, folder.once)
+        _write(job, summary, targets, store, listener)
+        is_lacking = options.llm is None and summary.provenance.engine is None
+        folder.save("summary", Summarised(LACKING if is_lacking else wish, outputs))
         folder.forget("notes-*")
-        return tuple(targets.values())
+        return outputs
 
 
-def _wish(job: Job) -> str:
-    return hashlib.sha256(codec.dumps((job.summary, job.output)).encode()).hexdigest()[:24]
+def summed_up(
+    spoken: Spoken,
+    options: SummaryOptions,
+    engines: Engines,
+    listener: Listener,
+    once: Once = made_anew,
+) -> Summary:
+    """The summary, with a model on loan, unless nobody says anything. Raises TranscribeError."""
+    listener.stage("summarise", spoken.duration_s)
+    told = Told(listener, spoken.duration_s)
+    with engines.text(options.llm) if spoken.lines else nullcontext() as engine:
+        return summarise(spoken, engine, options, told, told.heed, once)
 
 
-def _known(folder: Folder, job: Job, options: SummaryOptions) -> tuple[Path, ...]:
-    """The files, if this very summary is there."""
-    known = folder.read("summary", Summarised)
-    if known is None or job.output.overwrite or len(known.outputs) != len(options.formats):
-        return ()
+def _wish(job: Job, options: SummaryOptions) -> str:
+    """What can change the files; of prompts, those of the user's own. Raises BadOption."""
+    style = load_style(options.style)
+    own = style.version if options.style != style.name else None
+    wanted = codec.dumps((options, own, job.output.output_dir))
+    return hashlib.sha256(wanted.encode()).hexdigest()[:24]
+
+
+def _targets(
+    job: Job, options: SummaryOptions, published: tuple[Path, ...], store: Store
+) -> dict[SummaryFormat, Path]:
+    folder = job.output.output_dir or (published or (job.source.path,))[0].parent
+    for stem in naming.stems(job.source.path):
+        targets = summary_targets(folder, stem, options.formats)
+        if store.outputs.claim(targets.values(), job.source.path):
+            return targets
+    raise AssertionError("a hash of the full path is unique")
+
+
+def _is_known(job: Job, wish: str, outputs: tuple[Path, ...], folder: Folder, store: Store) -> bool:
+    """Whether this very summary is there; after a clean, whether one of this very version is."""
     # unlike Path.exists, os.path.exists never raises
-    is_there = known.wish == _wish(job) and all(map(os.path.exists, known.outputs))
-    return known.outputs if is_there else ()
+    if job.output.overwrite or not all(map(os.path.exists, outputs)):
+        return False
+    if known := folder.read("summary", Summarised):
+        return known == Summarised(wish, outputs)
+    made = map(store.outputs.made, outputs)
+    return all(one is not None and one.source == job.source for one in made)
 
 
-def _spoken(job: Job, published: tuple[Path, ...], folder: Folder) -> Spoken:
+def _must_stay(job: Job, outputs: tuple[Path, ...], store: Store, listener: Listener) -> bool:
+    """Whether there is nothing that may be written, so that nobody need be asked."""
+    if any(_may_write(job, path, store) for path in outputs):
+        return False
+    for path in outputs:
+        listener.note(f"{display(path)} {STAYS}")
+    return True
+
+
+def _may_write(job: Job, path: Path, store: Store) -> bool:
+    """What we made of another version, or for another wish, gives way; a stranger's does not."""
+    return not os.path.lexists(path) or job.output.overwrite or store.outputs.is_ours(path)
+
+
+def _spoken(job: Job, published: tuple[Path, ...], folder: Folder, target: Path) -> Spoken:
     """What was heard, as the job's folder has it, else as the published files have it."""
+    name, media = job.source.path.name, media_link(job.source.path, target)
     windows = folder.read("windows", tuple[Window, ...])
     audio, language = folder.read("audio", Audio), folder.read("language", LanguageGuess)
     if windows is not None and audio and language and folder.known(windows) == len(windows):
         lines = (Line(one.start_s, one.end_s, one.text) for one in folder.said(windows))
         written = naming.written_language(job, language.language)
-        name = job.source.path.name
-        return Spoken(name, name, audio.duration_s, written, tuple(lines))
+        return Spoken(name, media, audio.duration_s, written, tuple(lines))
     texts = [path for path in published if path.suffix in _READABLE]
     for path in sorted(texts, key=lambda path: _READABLE.index(path.suffix)):
-        return read_transcript(path, job.source.path.name)
+        return replace(read_transcript(path, media), source=name)
     raise NoSuchFile(
         f"{display(job.source.path)} has no transcript to summarise: transcribe it again, "
         "as srt, vtt or json."
     )
 
 
-def _targets(job: Job, published: tuple[Path, ...], store: Store) -> dict[SummaryFormat, Path]:
-    assert job.summary, "there is a wish"
-    folder = job.output.output_dir or (published or (job.source.path,))[0].parent
-    for stem in naming.stems(job.source.path):
-        targets = summary_targets(folder, stem, job.summary.formats)
-        if store.outputs.claim(targets.values(), job.source.path):
-            return targets
-    raise AssertionError("a hash of the full path is unique")
+def media_link(media: Path, folder: Path) -> str:
+    """Where a media file is, seen from the folder of its summary; its name if it is gone."""
+    is_there = os.path.exists(media)  # noqa: PTH110  - unlike Path.exists, it never raises
+    return os.path.relpath(media, folder) if is_there else media.name
 
 
-def _may_replace(job: Job, store: Store, targets: dict[SummaryFormat, Path]) -> bool:
-    """What we made of another version, or for another wish, gives way; a stranger's does not."""
-    there = filter(os.path.exists, targets.values())
-    return job.output.overwrite or all(map(store.outputs.is_ours, there))
+def _write(
+    job: Job, summary: Summary, targets: dict[SummaryFormat, Path], store: Store, listener: Listener
+) -> None:
+    for kind, path in targets.items():
+        may_replace = _may_write(job, path, store)
+        if written := write_summary(summary, {kind: path}, replace=may_replace):
+            store.outputs.note(written, job.source, job.speech.task)
+        else:
+            listener.note(f"{display(path)} {STAYS}")

@@ -47,6 +47,8 @@ def _escaped_mark(found: re.Match[str]) -> str:
 
 def _blocks(summary: Summary) -> Iterator[str]:
     yield f"# {escaped(summary.title)}"
+    if EXTRACTIVE in summary.provenance.fallbacks:
+        yield f"> **{EXTRACTIVE}:** sentences picked from the transcript"
     yield _warning(summary)
     yield escaped(summary.abstract)
     yield _section("Key points", (_timed(summary, p.start_s, p.text) for p in summary.points))
@@ -83,8 +85,9 @@ def _time(summary: Summary, time_s: float) -> str:
     shown = clock(time_s).removeprefix("0:")
     if summary.media is None:
         return shown
-    name = quote(summary.media.encode(errors="surrogateescape"), safe="")
-    return f"[{shown}]({name}#t={int(time_s)})"
+    safe = "" if summary.media.startswith("/") else "/"  # two slashes would lead to another host
+    path = quote(summary.media.encode(errors="surrogateescape"), safe=safe)
+    return f"[{shown}]({path}#t={int(time_s)})"
 
 
 def _actions(summary: Summary) -> Iterator[str]:

@@ -61,7 +61,7 @@ def measured(minutes: int, context_tokens: int) -> dict[str, float]:
     said = talk(minutes)
     engine, memory = TimedEngine(context_tokens), Memory()
     began_s = time.perf_counter()
-    summary = summarise(said, engine, SummaryOptions("meeting"), memory, lambda: None)
+    summary = summarise(said, engine, SummaryOptions(style="meeting"), memory, lambda: None)
     for kind in SUFFIXES:
         render(kind, summary)
     ours_s = time.perf_counter() - began_s - engine.own_s

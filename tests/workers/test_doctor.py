@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import socket
-import threading
+import sys
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from models.choose import GIB
+from models.llms import find_llm
 from models.memory import Gpu, Machine
+from tests.models.text import llm_server
+from tests.models.text.tiny import write_tiny
 from workers import doctor
 from workers.settings import load
 
@@ -30,24 +32,6 @@ def nobody_listens():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]  # bound, but not listening: connections are refused
-
-
-@pytest.fixture
-def llm_server():
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(404 if self.path.startswith("/wrong") else 200)
-            self.end_headers()
-            login = self.path.startswith("/login")
-            self.wfile.write(b"<html>login</html>" if login else b'{"data": []}')
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_a_program_that_is_there_is_good_and_says_its_version():
@@ -134,18 +118,60 @@ def test_a_redis_that_may_lose_jobs_is_bad_and_each_reason_has_its_remedy(redis_
     assert (in_memory.state, in_memory.remedy[:20]) == ("bad", "set appendonly yes (")
 
 
-def test_an_llm_may_be_a_server_or_a_file(llm_server, nobody_listens, tmp_path):
-    assert doctor.llm(None).state == "note"
-    assert doctor.llm(llm_server).state == "good"
-    assert doctor.llm(f"{llm_server}/wrong").state == "bad"
-    assert doctor.llm(f"{llm_server}/login").state == "bad"
-    assert doctor.llm(f"http://127.0.0.1:{nobody_listens}").state == "bad"
+def with_llm(settings, llm, **changes):
+    return doctor.llm(replace(settings, llm=llm, **changes))
+
+
+def test_an_llms_server_is_asked_which_model_it_has(settings, nobody_listens):
+    with llm_server.serving(llm_server.vllm) as server:
+        found = with_llm(settings, f"{server.url}/v1", llm_key="secret")
+        assert {asked.key for asked in server.asked} == {"Bearer secret"}
+        other = with_llm(settings, f"{server.url}#no-such-model")
+    assert found.state == "good"
+    assert "Qwen/Qwen3-8B on vLLM" in found.found
+    assert (other.state, "Qwen/Qwen3-8B" in other.found + other.remedy) == ("bad", True)
+    down = with_llm(settings, f"http://127.0.0.1:{nobody_listens}")
+    assert (down.state, "start it" in down.remedy) == ("bad", True)
+    assert with_llm(settings, "http://127.0.0.1:port").state == "bad"
+
+
+def test_an_llms_server_that_says_nothing_or_nonsense_is_bad(settings):
+    nonsense = ({}, llm_server.Said(b"<html>login</html>", content_type="text/html"))
+    with llm_server.serving(nonsense) as server:
+        assert with_llm(settings, server.url).state == "bad"
+
+
+def test_an_llm_may_be_a_file(settings, tmp_path):
+    pytest.importorskip("xllamacpp")
     model = tmp_path / "model.gguf"
-    assert doctor.llm(str(model)).state == "bad"
+    assert with_llm(settings, str(model)).state == "bad"
     model.write_bytes(b"PK\x03\x04")
-    assert "no GGUF" in doctor.llm(str(model)).found
-    model.write_bytes(b"GGUF....")
-    assert doctor.llm(str(model)).state == "good"
+    assert with_llm(settings, str(model)).state == "bad"
+    assert with_llm(settings, str(write_tiny(model))) == doctor.Finding("LLM", "good", str(model))
+
+
+def test_an_llm_may_be_a_name(settings):
+    pytest.importorskip("xllamacpp")
+    assert with_llm(settings, "qwen3-4b").state == "note"
+    assert "downloads are off" in with_llm(settings, "qwen3-4b", offline=True).found
+    assert with_llm(settings, "qwen3-4b", offline=True).state == "bad"
+    wrong = with_llm(settings, "qwen3-4")
+    assert (wrong.state, "qwen3-4b" in wrong.found + wrong.remedy) == ("bad", True)
+    (file, *_) = find_llm("qwen3-4b").gguf_files
+    settings.weights_dir.mkdir(parents=True, exist_ok=True)
+    (settings.weights_dir / file.file_name).touch()
+    for name in ("qwen3-4b", "auto", None):
+        assert with_llm(settings, name) == doctor.Finding("LLM", "good", "here: qwen3-4b")
+
+
+def test_without_an_llm_nothing_is_bad(settings, monkeypatch):
+    assert "extractive" in with_llm(settings, "none").found
+    assert with_llm(settings, None, offline=True).state == "note"
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # as where it is not installed
+    assert with_llm(settings, None).state == "note"
+    assert "transcribe[llm]" in with_llm(settings, None).found
+    named = with_llm(settings, "qwen3-4b")
+    assert (named.state, "transcribe[llm]" in named.found + named.remedy) == ("bad", True)
 
 
 def test_an_examination_looks_at_everything(settings):

@@ -102,6 +102,12 @@ def test_silence_tells_failures_only(console):
     assert lines(console) == ["b.mp3: broken"]
 
 
+def test_silence_tells_of_a_summary_that_failed_too(console):
+    outcome = Outcome(Path("a.mp3"), "done", summary_failure="it is down.", exit_code=3)
+    Silence(console).show(A, outcome)
+    assert lines(console) == ["a.mp3 has no summary: it is down."]
+
+
 def test_on_a_terminal_lasting_lines_stand_above_a_bar():
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     with displayed(console, DisplayOptions(quiet=False, verbose=False, as_json=False)) as display:

@@ -5,8 +5,13 @@ local changed = {}
 for at = 4, #ARGV do
   local id = ARGV[at]
   if again[get(id, 'place')] then
+    local outcome = get(id, 'stage') == 'text' and get(id, 'outcome')
     note(id, 'tried again by hand')
     begin_again(id)
+    if outcome then -- subtitles are out: only their summary is wanted
+      set(id, 'outcome', outcome, 'stages', 'text', 'stage', 'text')
+      make_ready(id)
+    end
     table.insert(changed, id)
   end
 end

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -361,11 +362,12 @@ def test_what_speaks_no_http_is_told():
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer():
-            for _ in range(3):
-                connection, _ = listening.accept()
-                with connection:
-                    connection.recv(999)
-                    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            with suppress(OSError):  # the end of the test
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(999)
+                        connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()

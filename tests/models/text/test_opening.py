@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import resource
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from models.fetch import FetchOptions
 from models.llms import find_llm
 from models.memory import Gpu, Machine
-from models.text import opening
+from models.text import llama_process, opening
 from models.text.chat import nothing
 from models.text.choose_llm import GIB
 from models.text.opening import TextEngineOptions, open_text_engine, prepare_text_engine
@@ -65,13 +65,18 @@ def test_a_file_is_run_here(options, notes, tiny):
     assert notes == [engine.description.reason]
 
 
+_LIMITED = (  # and not this process, which may hold more by now
+    "import os, resource, sys; "
+    "resource.setrlimit(resource.RLIMIT_DATA, (384 << 20, 384 << 20)); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
 @pytest.fixture
-def little_memory():
+def little_memory(monkeypatch):
     """Children get 384 MiB, whatever they believe to be free."""
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (384 << 20, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_DATA, before)
+    command = (sys.executable, "-c", _LIMITED, *llama_process._COMMAND)
+    monkeypatch.setattr(llama_process, "_COMMAND", command)
 
 
 def test_less_is_tried_when_memory_turns_out_to_be_short(options, notes, tiny, little_memory):

@@ -111,6 +111,7 @@ def test_times_without_a_media_file_are_no_links():
         ("my talk (1).mp4", "my%20talk%20%281%29.mp4#t=3"),
         ("javascript:alert(1)", "javascript%3Aalert%281%29#t=3"),
         ("//evil.example/x", "%2F%2Fevil.example%2Fx#t=3"),
+        ("../my media/talk.mp4", "../my%20media/talk.mp4#t=3"),
         ("größe#1?.mp3", "gr%C3%B6%C3%9Fe%231%3F.mp3#t=3"),
         ("not-utf8-\udcff.mp3", "not-utf8-%FF.mp3#t=3"),
     ],
@@ -128,8 +129,8 @@ def test_links_are_to_the_media_beside_whatever_its_name(name, target):
     assert all(href.startswith(target.partition("#")[0] + "#t=") for href in hrefs)
 
 
-def test_an_extractive_summary_says_so_once():
+def test_an_extractive_summary_says_so_before_anything_else():
     extractive = summarise(talk(20), None, SummaryOptions(), Memory(), lambda: None)
     text = render_markdown(extractive)
-    assert text.count("extractive, no LLM") == 1
+    assert text.split("\n\n")[1].startswith("> **extractive, no LLM:**")
     assert "requests" not in text

@@ -1,0 +1,133 @@
+"""`summarise`, with transcripts that exist."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.pipeline.summaries.talks import talk
+from tests.pipeline.summaries.test_job import srt_of
+from workers.cli import main
+from workers.summarise_command import media_beside, stem_of
+
+SRT = "1\n00:00:01,000 --> 00:00:04,000\nThe ship lies in the harbour.\n"
+
+
+@pytest.fixture
+def summarise(capfd, monkeypatch, tmp_path):
+    """Run the command without a model; gives its exit code and what --json printed, by name."""
+    monkeypatch.chdir(tmp_path)
+    handlers = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(["summarise", "--llm", "none", "--json", *map(str, arguments)])
+        outcomes = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        return ended.value.code, {one["source"].rpartition("/")[2]: one for one in outcomes}
+
+    yield run
+    for number, handler in handlers:
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def srt(tmp_path):
+    path = tmp_path / "talk.en.srt"
+    path.write_text(SRT)
+    return path
+
+
+def made(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".srt")
+
+
+THREE = ["talk.chapters.json", "talk.summary.json", "talk.summary.md"]
+
+
+def test_a_transcripts_summary_lies_beside_it(summarise, srt):
+    srt.write_text(srt_of(talk(10)))
+    code, outcomes = summarise(srt.name)
+    assert code == 0
+    assert made(srt.parent) == THREE
+    outcome = outcomes["talk.en.srt"]
+    assert (outcome["state"], outcome["language"]) == ("done", "en")
+    assert sorted(outcome["outputs"]) == [str(srt.parent / name) for name in THREE]
+    assert "[" not in (srt.parent / "talk.summary.md").read_text().replace("[ ]", "")  # no link
+
+
+def test_times_are_links_to_the_media_beside_it(summarise, srt, tmp_path):
+    (tmp_path / "talk.MP4").touch()
+    summarise(srt)
+    assert "[00:01](talk.MP4#t=1)" in (tmp_path / "talk.summary.md").read_text()
+    summarise(srt, "-o", tmp_path / "notes")
+    assert "[00:01](../talk.MP4#t=1)" in (tmp_path / "notes" / "talk.summary.md").read_text()
+
+
+def test_what_is_there_stays_unless_it_is_to_be_overwritten(summarise, srt, tmp_path):
+    summarise(srt)
+    (tmp_path / "talk.summary.md").write_text("edited")
+    code, outcomes = summarise(srt)
+    assert (code, outcomes["talk.en.srt"]["state"]) == (0, "skipped")
+    assert "--overwrite makes them again" in outcomes["talk.en.srt"]["reason"]
+    (tmp_path / "talk.chapters.json").unlink()
+    _, outcomes = summarise(srt)
+    assert outcomes["talk.en.srt"]["outputs"] == [str(tmp_path / "talk.chapters.json")]
+    assert (tmp_path / "talk.summary.md").read_text() == "edited"
+    summarise(srt, "--overwrite")
+    assert "harbour" in (tmp_path / "talk.summary.md").read_text()
+
+
+def test_one_bad_file_stops_no_other_and_is_told_with_its_reason(summarise, srt, tmp_path):
+    (tmp_path / "torn.vtt").write_text("no web video text")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "notes.txt").write_text("hello")
+    code, outcomes = summarise("torn.vtt", "list.json", "notes.txt", "nosuch.srt", srt)
+    assert code == 2
+    assert outcomes["talk.en.srt"]["state"] == "done"
+    reasons = {name: one["reason"] for name, one in outcomes.items() if one["state"] == "failed"}
+    assert "not WebVTT" in reasons["torn.vtt"]
+    assert "no transcript of ours or of Whisper" in reasons["list.json"]
+    assert "give an .srt, .vtt or .json file" in reasons["notes.txt"]
+    assert "does not exist" in reasons["nosuch.srt"]
+    assert made(tmp_path) == sorted([*THREE, "torn.vtt", "list.json", "notes.txt"])
+
+
+def test_a_transcript_in_which_nobody_speaks_has_a_summary_that_says_so(summarise, srt, tmp_path):
+    srt.write_text("")
+    assert summarise(srt)[0] == 0
+    assert "no speech was found" in (tmp_path / "talk.summary.md").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_told(summarise, srt, tmp_path):
+    (tmp_path / "file").touch()
+    code, outcomes = summarise(srt, "-o", tmp_path / "file" / "x")
+    assert (code, outcomes["talk.en.srt"]["error"]) == (3, "StorageFailed")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "language"),
+    [
+        ("talk.srt", "talk", None),
+        ("talk.en.srt", "talk", "en"),
+        ("talk.deu.vtt", "talk", "de"),
+        ("talk.mp4.en.srt", "talk.mp4", "en"),
+        ("v1.2.srt", "v1.2", None),
+        ("en.srt", "en", None),
+        ("Dr.No.srt", "Dr.No", None),
+    ],
+)
+def test_the_stem_is_what_stands_before_the_language(tmp_path, name, stem, language):
+    (tmp_path / "Dr.No.mkv").touch()
+    assert stem_of(tmp_path / name) == (stem, language)
+
+
+def test_the_media_are_those_of_the_stem(tmp_path):
+    path = tmp_path / "talk.en.srt"
+    assert media_beside(path, "talk") is None
+    for name in ("talk.txt", "talk.mkv", "talk.mp4", "other.mp3"):
+        (tmp_path / name).touch()
+    assert media_beside(path, "talk").name in ("talk.mkv", "talk.mp4")
+    assert media_beside(path, "talk.mp4").name == "talk.mp4"
+    assert media_beside(path, "x" * 300) is None
