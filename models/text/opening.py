@@ -94,27 +94,6 @@ def open_text_engine(
             yield home.start(stack, look(options.visible_gpus))
 
 
-def prepare_text_engine(
-    where: str | None,
-    options: TextEngineOptions,
-    note: Note,
-    progress: Progress = silent,
-    look: Callable[[str | None], Machine] = memory.look,
-    heed: Callable[[], None] = nothing,
-) -> None:
-    """Choose, fetch and check, before other work is put into a job; no server is asked.
-
-    Raises BadOption, ModelUnavailable, BadCheckpoint, StorageFailed, OutOfMemory.
-    """
-    if where is None or where == NONE:
-        return
-    if is_address(where):
-        address_of(where, options.key)
-        return
-    home = _Home(where, options, note, progress, heed)
-    home.bring(home.choices(look(options.visible_gpus)))
-
-
 class _Home:
     """A model that is run on this machine."""
 

@@ -168,7 +168,8 @@ def _serves(made: tuple[Path, ...], job: Job) -> bool:
     if language := _told_language(job):
         wanted = naming.candidates(job, language)
         return any(set(paths.values()) <= set(made) for paths in wanted)
-    return all(any(path.name.endswith(kind) for path in made) for kind in job.output.formats)
+    subtitles = [path.name for path in made if not path.name.endswith(tuple(SUFFIXES.values()))]
+    return all(any(name.endswith(kind) for name in subtitles) for kind in job.output.formats)
 
 
 def _has_summary(made: tuple[Path, ...], job: Job) -> bool:

@@ -12,7 +12,7 @@ from models.memory import Gpu, Machine
 from models.text import llama_process, opening
 from models.text.chat import nothing
 from models.text.choose_llm import GIB
-from models.text.opening import TextEngineOptions, open_text_engine, prepare_text_engine
+from models.text.opening import TextEngineOptions, open_text_engine
 from models.text.wire import Patience
 from pipeline.errors import BadCheckpoint, BadOption, ModelUnavailable, OutOfMemory
 from pipeline.types import TextRequest
@@ -40,9 +40,14 @@ def notes():
     return []
 
 
+def opened(*arguments, **more):
+    """What becomes of an attempt to open it."""
+    with open_text_engine(*arguments, **more):
+        pass
+
+
 @pytest.mark.parametrize("where", [None, "none"])
 def test_without_a_model_there_is_no_engine(options, notes, where):
-    prepare_text_engine(where, options, notes.append)
     with open_text_engine(where, options, notes.append) as engine:
         assert engine is None
 
@@ -58,7 +63,6 @@ def test_an_address_is_a_server(options, notes):
 
 
 def test_a_file_is_run_here(options, notes, tiny):
-    prepare_text_engine(str(tiny), options, notes.append, look=with_ram(4))
     with open_text_engine(str(tiny), options, notes.append, look=with_ram(4)) as engine:
         assert engine.description.context_tokens == 2048
         assert engine.answer(ASKED, nothing).answer_tokens == 20
@@ -99,14 +103,12 @@ def test_a_gpu_that_llama_cpp_cannot_use_is_told(options, notes, tiny):
         assert " on cpu" in engine.description.reason
     assert "cannot use the GPU (A GPU)" in notes[0]
     with pytest.raises(BadOption, match="no device cuda"):
-        prepare_text_engine(
-            str(tiny), replace(options, device="cuda"), notes.append, look=with_ram(4, GPU)
-        )
+        opened(str(tiny), replace(options, device="cuda"), notes.append, look=with_ram(4, GPU))
 
 
 def test_a_model_that_cannot_be_fetched_is_told(options, notes):
     with pytest.raises(ModelUnavailable, match=r"qwen3-4b is not on this machine.*forbids"):
-        prepare_text_engine("qwen3-4b", options, notes.append, look=with_ram(16))
+        opened("qwen3-4b", options, notes.append, look=with_ram(16))
 
 
 def test_if_any_would_do_one_that_is_here_is_taken(options, notes, tiny, monkeypatch):
@@ -133,9 +135,9 @@ def test_if_any_would_do_one_that_is_here_is_taken(options, notes, tiny, monkeyp
         ("llama-3.3-70b", OutOfMemory, "does not fit into memory: it needs 4"),
     ],
 )
-def test_what_cannot_be_is_told_beforehand(options, notes, where, error, words):
+def test_what_cannot_be_is_told(options, notes, where, error, words):
     with pytest.raises(error, match=words):
-        prepare_text_engine(where, options, notes.append, look=with_ram(8))
+        opened(where, options, notes.append, look=with_ram(8))
 
 
 @pytest.mark.parametrize("tokens", [0, 1023, 2**20 + 1])

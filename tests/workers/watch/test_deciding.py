@@ -253,6 +253,14 @@ class TestSummaries:
         desk.asks(given=frozenset(("summary",)))
         assert desk.decide(path).job.summary == self.WISH
 
+    def test_a_summarys_json_is_no_transcripts(self, desk):
+        path = desk.media()
+        desk.asks(output=OutputOptions(formats=("json",)))
+        summary = desk.folder / "film.summary.json"
+        summary.write_text("{}")
+        desk.store.outputs.note((summary,), take(path), "transcribe")
+        assert desk.decide(path).kind == "work"
+
     def test_it_is_done_only_with_its_summary(self, desk):
         path = desk.media()
         desk.asks(summary=self.WISH)
