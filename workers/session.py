@@ -127,7 +127,9 @@ def _leave(code: int) -> NoReturn:
     until_s = time.monotonic() + LINGER_S
     for thread in busy:
         thread.join(max(0.0, until_s - time.monotonic()))
-    if any(thread.is_alive() for thread in busy):
+    # `python -m` ends by a signal, whatever its code, if an interruption was raised in exec("…"),
+    # as dataclasses use it (unhandled_keyboard_interrupt in CPython's pythonrun.c)
+    if code == INTERRUPTED or any(thread.is_alive() for thread in busy):
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from workers.interruption import Heedful, Interruption
+
+ROOT = Path(__file__).parents[2]
 
 
 class Ear:
@@ -35,3 +41,25 @@ def test_a_lost_interrupt_is_raised_again_at_the_next_report(tell):
     with pytest.raises(KeyboardInterrupt):
         tell(Heedful(ear, interruption))
     assert len(ear.heard) == 1
+
+
+STOPPED_INSIDE_EXEC = """
+import sys
+from workers.session import guarded
+def work(session):
+    exec("raise KeyboardInterrupt")
+sys.argv = ["transcribe"]
+guarded(work, {"quiet": True, "verbose": False, "as_json": False}, "The rest waits.")
+"""
+
+
+def test_an_interruption_inside_of_exec_has_the_exit_code_of_any_other(tmp_path):
+    """`python -m` would kill itself by SIGINT, after all was put down in order."""
+    (tmp_path / "stopped.py").write_text(STOPPED_INSIDE_EXEC)
+    paths = f"{ROOT}:{tmp_path}"
+    ended = subprocess.run(
+        [sys.executable, "-m", "stopped"],
+        cwd=ROOT, env={**os.environ, "TRANSCRIBE_HOME": str(tmp_path), "PYTHONPATH": paths},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (130, "Stopped. The rest waits.\n")
