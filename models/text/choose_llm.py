@@ -6,12 +6,12 @@ best first. Does not know: how the memory was looked up, what is on the disk, ll
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from models.llms import LLMS, LlmSpec
-from pipeline.errors import BadOption, OutOfMemory
+from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,11 +103,22 @@ def of_own(own: Gguf) -> LlmFile:
 
 
 def choose(machine: Machine, wanted: LlmWanted) -> LlmChoice:
-    """The best that fits. Raises BadOption (no such device), and OutOfMemory."""
+    """The best that fits.
+
+    Raises BadOption (no such device), OutOfMemory, and ModelUnavailable where nothing would fit
+    if nobody else used any memory: waiting is of no use then.
+    """
     fitting = choices(machine, wanted)
     if not fitting:
-        raise OutOfMemory(_nothing_fits(machine, wanted))
+        could_fit = choices(_emptied(machine), wanted)
+        raise (OutOfMemory if could_fit else ModelUnavailable)(_nothing_fits(machine, wanted))
     return fitting[0]
+
+
+def _emptied(machine: Machine) -> Machine:
+    """The machine, if nobody used it."""
+    gpus = tuple(replace(gpu, free_bytes=gpu.total_bytes) for gpu in machine.gpus)
+    return replace(machine, ram_free_bytes=machine.ram_total_bytes, gpus=gpus)
 
 
 def choices(machine: Machine, wanted: LlmWanted) -> tuple[LlmChoice, ...]:

@@ -20,7 +20,7 @@ from models.text.choose_llm import (
     of_spec,
     step_down,
 )
-from pipeline.errors import BadOption, OutOfMemory
+from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 
 
 def gpu(gib, index=0, kind="cuda"):
@@ -123,10 +123,16 @@ def test_a_model_of_ones_own_is_chosen_by_its_head(tiny):
 
 
 def test_what_does_not_fit_is_told_with_what_would():
+    busy = replace(machine(8), ram_total_bytes=64 * GIB)
     with pytest.raises(OutOfMemory, match=r"llama-3.3-70b does not fit.*4\d.\d GiB.*8.0 GiB are"):
-        choose(machine(8), named("llama-3.3-70b"))
+        choose(busy, named("llama-3.3-70b"))
     with pytest.raises(OutOfMemory, match="--llm none"):
-        choose(machine(0.3), ANY)
+        choose(replace(machine(0.3), ram_total_bytes=64 * GIB), ANY)
+
+
+def test_what_would_not_fit_if_all_memory_were_free_is_not_waited_for():
+    with pytest.raises(ModelUnavailable, match=r"llama-3.3-70b does not fit.*4\d.\d GiB"):
+        choose(machine(8), named("llama-3.3-70b"))
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])

@@ -132,7 +132,7 @@ def test_if_any_would_do_one_that_is_here_is_taken(options, notes, tiny, monkeyp
         ("nowhere/my.gguf", ModelUnavailable, "is not there"),
         ("http://", BadOption, "is no address"),
         (__file__ + "/../conftest.py", BadCheckpoint, "does not begin"),
-        ("llama-3.3-70b", OutOfMemory, "does not fit into memory: it needs 4"),
+        ("llama-3.3-70b", ModelUnavailable, "does not fit into memory: it needs 4"),
     ],
 )
 def test_what_cannot_be_is_told(options, notes, where, error, words):
