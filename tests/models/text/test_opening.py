@@ -14,7 +14,7 @@ from models.text.chat import nothing
 from models.text.choose_llm import GIB
 from models.text.opening import TextEngineOptions, open_text_engine
 from models.text.wire import Patience
-from pipeline.errors import BadCheckpoint, BadOption, ModelUnavailable, OutOfMemory
+from pipeline.errors import BadCheckpoint, BadOption, ModelUnavailable
 from pipeline.types import TextRequest
 from tests.models.text import llm_server
 
