@@ -400,8 +400,7 @@ def test_an_interruption_stops_it_in_the_midst_of_a_clip(spoken, episode):
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
-    # the machine may have been busier the first time
-    assert time.process_time() - begun_cpu_s < whole_cpu_s * 0.9
+    assert time.process_time() - begun_cpu_s < whole_cpu_s * 2 / 3
     assert texts(spoken.transcribe(clips)) == whole
 
 
