@@ -1,7 +1,7 @@
 """What whisper's decoding is asked, and how its answers are judged.
 
-Goes in: clips and their options; whisper's results. Comes out: spectrograms, whisper's own options,
-verdicts. Does not know: batches, segments, words, or the clips that come before and after.
+Goes in: options; whisper's results. Comes out: whisper's own options, verdicts. Does not know:
+clips, batches, segments, words.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
     from whisper.decoding import DecodingOptions, DecodingResult
     from whisper.model import Whisper
 
-    from pipeline.types import Clip, SpeechOptions
+    from pipeline.types import SpeechOptions
 
 
 def decoding_options(model: Whisper, options: SpeechOptions, attempt: int = 0) -> DecodingOptions:
@@ -62,20 +61,6 @@ def _above(value: float, limit: float | None) -> bool:
 
 def _below(value: float, limit: float | None) -> bool:
     return limit is not None and value < limit
-
-
-def log_mel(model: Whisper, clip: Clip) -> Tensor:
-    """The log-mel spectrogram, (n_mels, 3000), of the clip padded with silence to 30 s."""
-    import numpy as np
-    import torch
-    from whisper.audio import N_SAMPLES, log_mel_spectrogram
-
-    padded = np.zeros(N_SAMPLES, dtype=np.float32)
-    padded[: len(clip.samples)] = clip.samples
-    mel: Tensor = log_mel_spectrogram(
-        torch.from_numpy(padded), model.dims.n_mels, device=model.device
-    )
-    return mel
 
 
 @contextmanager

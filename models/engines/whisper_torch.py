@@ -17,12 +17,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from models.engines.decode import log_mel, quiet
+from models.engines.decode import quiet
 from models.engines.desk import Desk, Question, Taken
 from models.engines.hearing import Request
 from models.engines.languages import likeliest
 from models.engines.reading import read
 from models.engines.slots import Slots
+from models.engines.spectrum import log_mel
 from models.shortage import is_shortage
 from pipeline.types import Heard, LanguageGuess
 
@@ -146,10 +147,13 @@ def _encode(loaded: Loaded, clips: Sequence[Clip]) -> Iterator[Tensor]:
     """The encoded sound of each clip, (T, d)."""
     import torch
 
-    together = 1 if loaded.model.device.type == "cpu" else len(clips)  # a CPU gains nothing by more
+    device, n_mels = loaded.model.device, loaded.model.dims.n_mels
+    together = 1 if device.type == "cpu" else len(clips)  # a CPU gains nothing by more
     for first in range(0, len(clips), together or 1):
         with torch.inference_mode():
-            mels = [log_mel(loaded.model, clip) for clip in clips[first : first + together]]
+            mels = [
+                log_mel(clip.samples, n_mels, device) for clip in clips[first : first + together]
+            ]
             features = loaded.encoder(torch.stack(mels))
         yield from features
 

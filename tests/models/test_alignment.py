@@ -21,11 +21,12 @@ from models.engines.alignment import (
     find_alignment,
     salience,
 )
-from models.engines.decode import log_mel, quiet
+from models.engines.decode import quiet
 from models.engines.decoder import fastest
 from models.engines.decoder_modules import ModuleDecoder
+from models.engines.spectrum import log_mel
 from models.quantise import quantise_layers
-from pipeline.types import SAMPLE_RATE_HZ, Clip, Span, SpeechOptions, Window
+from pipeline.types import SAMPLE_RATE_HZ
 
 PLACE, SLOT = 1, 2
 
@@ -47,8 +48,7 @@ class Heard:
     """A clip, encoded and decoded."""
 
     def __init__(self, model, samples, tokenizer):
-        window = Window(0.0, 30.0, (Span(0.0, 30.0),))
-        mel = log_mel(model, Clip(window, samples, SpeechOptions()))
+        mel = log_mel(samples, model.dims.n_mels, model.device)
         self.features = model.encoder(mel[None])[0]
         self.frames = len(samples) * 100 // SAMPLE_RATE_HZ
         self.tokens = decode(model, mel, DecodingOptions(language="en", fp16=False)).tokens

@@ -16,13 +16,14 @@ from whisper.decoding import DecodingTask
 from whisper.model import ModelDimensions, Whisper
 
 from models import demo
-from models.engines.decode import decoding_options, is_failure, log_mel, quiet
+from models.engines.decode import decoding_options, is_failure, quiet
 from models.engines.decoder import fastest
 from models.engines.decoder_modules import ModuleDecoder
 from models.engines.hearing import FALL_BACK_TOKENS, Request
 from models.engines.slots import Slots
+from models.engines.spectrum import log_mel
 from models.quantise import quantise_layers
-from pipeline.types import SAMPLE_RATE_HZ, Clip, Span, SpeechOptions, Window
+from pipeline.types import SAMPLE_RATE_HZ, SpeechOptions
 
 GREEDY = SpeechOptions(language="en", temperatures=(0.0,))
 SMALL = ModelDimensions(80, 1500, 64, 1, 1, 51865, 32, 64, 1, 2)
@@ -87,9 +88,8 @@ def speech(spoken, samples_of):
     for size_s in (30.0, 21.0, 9.0, 2.5):
         first = int(random.integers(len(episode) - size_s * SAMPLE_RATE_HZ))
         sounds.append(episode[first : first + int(size_s * SAMPLE_RATE_HZ)])
-    window = Window(0.0, 30.0, (Span(0.0, 30.0),))
     with torch.inference_mode():
-        mels = [log_mel(spoken, Clip(window, samples, GREEDY)) for samples in sounds]
+        mels = [log_mel(samples, spoken.dims.n_mels, spoken.device) for samples in sounds]
         return spoken.encoder(torch.stack(mels))
 
 
