@@ -24,7 +24,7 @@ from models.engines.languages import likeliest
 from models.engines.reading import read
 from models.engines.slots import Slots
 from models.engines.spectrum import log_mel
-from models.shortage import is_shortage
+from models.shortage import is_shortage, trim
 from pipeline.types import Heard, LanguageGuess
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class WhisperTorch:
                 if not is_shortage(error):
                     raise
             else:
+                trim()  # so that text can be laid out where sound was heard
                 return
             # Only now is what the exception's frames held free.
             desk.put_back()
