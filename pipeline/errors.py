@@ -18,6 +18,7 @@ TranscribeError
 │   ├── OutOfMemory           does not fit
 │   ├── Undelivered           a server does not answer, or breaks off
 │   ├── TextEngineFailed      a language model does not answer, or only nonsense
+│   │   └── QuestionTooLong     it cannot read all of a question at once
 │   └── QueueUnavailable      the queue's Redis does not answer, or refuses
 └── Busy                    another process is at it                 exit code 4
 
@@ -104,6 +105,10 @@ class Undelivered(MachineError):
 
 class TextEngineFailed(MachineError):
     """A language model does not answer, or answers nonsense; it may do better later."""
+
+
+class QuestionTooLong(TextEngineFailed):
+    """A language model cannot read all of a question at once, or did not; a part of it may do."""
 
 
 class QueueUnavailable(MachineError):

@@ -10,22 +10,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from models.text import dialects
+from models.text.density import Densities, most_tokens
 from models.text.line import Question, WireFailed
 from models.text.servers import Server, identify
 from models.text.wire import Patience, Reply, ask
-from pipeline.errors import OutOfMemory, TextEngineFailed
-from pipeline.types import TextAnswer, TextEngineDescription
+from pipeline.errors import OutOfMemory, QuestionTooLong, TextEngineFailed
+from pipeline.types import TextAnswer, TextEngineDescription, TextRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from models.text.address import Address
     from models.text.dialects import Json, Written
-    from pipeline.types import TextRequest
+    from models.text.servers import Counter
 
-# A token spells one byte at least, whatever the tokenizer; templates that are known add up to 40
-# tokens for two messages, and some write the date or a sentence of their own.
-_TEMPLATE_TOKENS = 128
 _QUICK_S = 60.0  # a count is no thinking
 _STREAMS = ("text/event-stream", "application/x-ndjson")
 # How servers say that a model does not fit: Ollama (server/sched.go), llama.cpp, vLLM.
@@ -35,6 +33,18 @@ _SHORTAGE = (
     "failed to allocate",
     "unable to alloc",
 )
+# How they say that a question does not fit: Ollama's two runners (runner/ollamarunner/runner.go and
+# llm/llama_server.go), llama.cpp, vLLM.
+_TOO_LONG = (
+    "exceeds the context length",
+    "longer than the context length",
+    "exceeds the available context size",
+    "maximum context length",
+)
+_HOW_COUNTED: dict[Counter, str] = {
+    "samples": "estimated by samples that it reads, and checked by what it says it read",
+    "bytes": "a token a byte, an upper bound",
+}
 _T = TypeVar("_T")
 
 
@@ -67,25 +77,28 @@ class ChatEngine:
         self._server = server
         self._patience = patience
         self._heed = heed
+        self._densities = Densities(server.context_tokens, self._tokens_in)
 
     @property
     def description(self) -> TextEngineDescription:
         """The server's model."""
         server = self._server
-        counted = "upper bound" if server.counter == "bytes" else "counted by its own tokenizer"
+        counted = _HOW_COUNTED.get(server.counter, "counted by its own tokenizer")
         return TextEngineDescription(
             server.model,
             str(self._address),
             server.context_tokens,
             follows_schemas=server.follows_schemas,
             reason=f"{server.model} on {server.kind} at {self._address}: {server.context_tokens} "
-            f"tokens of context ({server.reason}; {counted})",
+            f"tokens of context ({server.reason}; tokens: {counted})",
         )
 
     def count_tokens(self, request: TextRequest) -> int:
-        """By the server's own tokenizer, or one for each byte and some for the template."""
+        """By the server's own tokenizer, by samples, or one a byte and some for the template."""
         if self._server.counter == "bytes":
-            return _most_tokens(request)
+            return most_tokens(request)
+        if self._server.counter == "samples":
+            return self._densities.tokens(request)
         with_schema = replace(request, max_answer_tokens=1)
         body = dialects.openai_question(self._server, with_schema)
         if self._server.counter == "input_tokens":
@@ -98,8 +111,21 @@ class ChatEngine:
         return self._count("/tokenize", question, "tokens")
 
     def answer(self, request: TextRequest, heed: Callable[[], None]) -> TextAnswer:
-        """What the server's model writes."""
+        """What the server's model writes. Raises QuestionTooLong, also where it was cut."""
         self._refuse_too_long(request)
+        written = self._written(request, heed)
+        self._refuse_unread(request, written)
+        if not written.text:
+            why = ": it thought until its room was used up" if written.is_cut else ""
+            raise TextEngineFailed(
+                f"The language model at {self._address} gave an empty answer{why}; try again, or "
+                "take another model."
+            )
+        return TextAnswer(
+            written.text, written.prompt_tokens, written.answer_tokens, written.is_cut
+        )
+
+    def _written(self, request: TextRequest, heed: Callable[[], None]) -> Written:
         if self._server.is_ollama:
             question = Question("/api/chat", dialects.ollama_question(self._server, request))
             read = dialects.read_ollama
@@ -113,26 +139,42 @@ class ChatEngine:
                 raise WireFailed(f"answered with {reply.content_type or 'something'}, no stream")
             return read(reply.lines())
 
-        written = self._asked(question, stream, self._patience, heed)
-        if not written.text:
-            why = ": it thought until its room was used up" if written.is_cut else ""
-            raise TextEngineFailed(
-                f"The language model at {self._address} gave an empty answer{why}; try again, or "
-                "take another model."
-            )
-        return TextAnswer(
-            written.text, written.prompt_tokens, written.answer_tokens, written.is_cut
-        )
+        return self._asked(question, stream, self._patience, heed)
+
+    def _tokens_in(self, sample: str) -> int | None:
+        """As the server counts them when it reads them; its template's are among them."""
+        one_word = TextRequest("", sample, max_answer_tokens=1)
+        return self._written(one_word, self._heed).prompt_tokens
 
     def _refuse_too_long(self, request: TextRequest) -> None:
-        """Others refuse it themselves; those that cannot count might cut it silently."""
-        room = self._server.context_tokens - request.max_answer_tokens
-        if self._server.counter == "bytes" and _most_tokens(request) > room:
-            raise TextEngineFailed(
-                f"A question of up to {_most_tokens(request)} tokens may not fit into the "
-                f"{self._server.context_tokens} of {self._server.model}, with "
-                f"{request.max_answer_tokens} for its answer: ask for less at once."
-            )
+        """Others refuse it themselves; those that do not count might cut it silently."""
+        most = most_tokens(request)
+        if self._server.counter == "bytes" and most > self._room_tokens(request):
+            raise self._too_long(request, f"it may take {most} tokens")
+
+    def _refuse_unread(self, request: TextRequest, written: Written) -> None:
+        """Estimates are no proof, and Ollama before 0.12 cuts what does not fit and says nothing.
+
+        What it says is how much it read: all of its context then, or no more than the end of it.
+        """
+        if self._server.counter != "samples":
+            return
+        room, read = self._room_tokens(request), written.prompt_tokens
+        if read is None and most_tokens(request) > room:
+            raise self._too_long(request, "it was not told how much of it was read")
+        if read is not None and not self._densities.fewest_tokens(request) <= read <= room:
+            raise self._too_long(request, f"{read} tokens of it were read")
+
+    def _room_tokens(self, request: TextRequest) -> int:
+        return self._server.context_tokens - request.max_answer_tokens
+
+    def _too_long(self, request: TextRequest, why: str) -> QuestionTooLong:
+        server = self._server
+        return QuestionTooLong(
+            f"A question may not fit into the {server.context_tokens} tokens of {server.model}, "
+            f"with {request.max_answer_tokens} for its answer ({why}): ask for less at once, or "
+            "choose a larger context."
+        )
 
     def _count(self, path: str, body: Json, key: str) -> int:
         counted = self._quickly(path, body).get(key)
@@ -160,7 +202,14 @@ class ChatEngine:
         try:
             return ask(self._address, question, read, patience, heed)
         except WireFailed as error:
-            if any(words in str(error).lower() for words in _SHORTAGE):
+            said = str(error).lower()
+            if any(words in said for words in _TOO_LONG):
+                raise QuestionTooLong(
+                    f"A question does not fit into the {self._server.context_tokens} tokens of "
+                    f"{self._server.model} ({error}): ask for less at once, or choose a larger "
+                    "context."
+                ) from error
+            if any(words in said for words in _SHORTAGE):
                 raise OutOfMemory(
                     f"{self._server.model} does not fit into the memory at {self._address} "
                     f"({error}): take a smaller model or context, or close other programs."
@@ -178,9 +227,3 @@ def _quick(patience: Patience) -> Patience:
         silence_s=min(patience.silence_s, _QUICK_S),
         total_s=min(patience.total_s, _QUICK_S),
     )
-
-
-def _most_tokens(request: TextRequest) -> int:
-    """Never fewer than it takes."""
-    texts = (request.system, request.user)
-    return sum(len(text.encode(errors="replace")) for text in texts) + _TEMPLATE_TOKENS

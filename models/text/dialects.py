@@ -77,8 +77,8 @@ def ollama_question(server: Server, request: TextRequest) -> Json:
             "seed": SEED,
         },
     }
-    if server.thinks:  # others refuse the field
-        body["think"] = False
+    if server.think is not None:
+        body["think"] = server.think
     if request.schema is not None:
         body["format"] = json.loads(request.schema)
     return body
@@ -86,10 +86,8 @@ def ollama_question(server: Server, request: TextRequest) -> Json:
 
 def messages(request: TextRequest) -> list[Json]:
     """The request as a conversation."""
-    return [
-        {"role": "system", "content": request.system},
-        {"role": "user", "content": request.user},
-    ]
+    said = (("system", request.system), ("user", request.user))
+    return [{"role": role, "content": text} for role, text in said if text]
 
 
 def read_openai(lines: Iterable[bytes]) -> Written:

@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     Get = Callable[..., Any]  # (path, body=None) -> JSON; None: there is none there
 
 # How tokens are counted: llama.cpp's /v1/chat/completions/input_tokens; its older /apply-template
-# and /tokenize; vLLM's /tokenize of messages; not at all, so that bytes are an upper bound.
-Counter = Literal["input_tokens", "template", "messages", "bytes"]
+# and /tokenize; vLLM's /tokenize of messages; by samples, where a server says how much it read of a
+# question and refuses or reports what does not fit; not at all, so that bytes are an upper bound.
+Counter = Literal["input_tokens", "template", "messages", "samples", "bytes"]
 
 ASSUMED_TOKENS = 4096  # where a server does not say: what Ollama and LM Studio give by default
 OLLAMA_TOKENS = 16_384  # asked of Ollama unless told otherwise: 2 GiB of cache for a model of 8 B
+# Ollama's first with schemas. Much older ones count only what they did not have in memory already.
+_COUNTS_SINCE = (0, 5)
+_LEVELS = ("none", "minimal", "low", "medium", "high")  # of thinking, the least first
+_ALWAYS_THINKS = ("gptoss", "gpt-oss")  # architectures that a plain false does not stop
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SAMPLE = [{"role": "user", "content": "one"}]
+Think = bool | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Server:
     takes_template_options: bool = False
     keeps_prompts: bool = False
     follows_schemas: bool = True  # while it writes
-    thinks: bool = False  # aloud, unless told not to
+    think: Think = None  # what Ollama is told; None: nothing, since the model does not know how
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,7 @@ def _llama_cpp(get: Get, said: Any, wish: str | None, tokens: int | None) -> Ser
     )
 
 
-def _ollama(get: Get, _said: Any, wish: str | None, tokens: int | None) -> Server:
+def _ollama(get: Get, said: Any, wish: str | None, tokens: int | None) -> Server:
     """The context is ours to choose, up to the model's own."""
     running = _objects(get("/api/ps"), "models")
     there = running if wish is None and len(running) == 1 else _objects(get("/api/tags"), "models")
@@ -170,8 +176,27 @@ def _ollama(get: Get, _said: Any, wish: str | None, tokens: int | None) -> Serve
     asked = tokens or OLLAMA_TOKENS
     context = _least(own or ASSUMED_TOKENS, asked)
     reason = "asked for with each request" if context == asked else "the model has no more"
-    thinks = "thinking" in (_dig(shown, "capabilities") or ())
-    return Server("Ollama", model, context, "bytes", reason, is_ollama=True, thinks=thinks)
+    counter: Counter = "samples" if _version(said) >= _COUNTS_SINCE else "bytes"
+    think = _thinking(shown, architecture)
+    return Server("Ollama", model, context, counter, reason, is_ollama=True, think=think)
+
+
+def _version(said: Any) -> tuple[int, ...]:
+    """(0, 12) of 0.12.6-rc1; what is no version is before all others, as a developer's 0.0.0 is."""
+    parts = str(_dig(said, "version")).split(".")[:2]
+    return tuple(int(part) if part.isdecimal() else 0 for part in parts)
+
+
+def _thinking(shown: Any, architecture: object) -> Think:
+    """The least that the model can be told to think; models that cannot think refuse the field."""
+    values = _dig(shown, "thinking", "values")
+    if isinstance(values, list) and values:
+        levels = [value for value in values if isinstance(value, str)]
+        known = [level for level in _LEVELS if level in levels]
+        return False if False in values or not levels else (known or levels)[0]
+    if "thinking" not in (_dig(shown, "capabilities") or ()):
+        return None
+    return "low" if architecture in _ALWAYS_THINKS else False
 
 
 def _lm_studio(_get: Get, said: Any, wish: str | None, tokens: int | None) -> Server:
@@ -201,9 +226,11 @@ def _other(_get: Get, said: Any, wish: str | None, tokens: int | None) -> Server
     return Server("OpenAI's API", name, context, "bytes", reason, follows_schemas=False)
 
 
-# Order matters: llama.cpp has a bit of Ollama's API, and all have /v1/models. Sources: llama.cpp,
-# tools/server/README.md (GET /props); Ollama, docs/api.md (GET /api/version, POST /api/show, GET
-# /api/ps and /api/tags); LM Studio, lmstudio.ai/docs/developer/rest/endpoints (GET /api/v0/models,
+# Order matters: llama.cpp has a bit of Ollama's API, and all have /v1/models. LM Studio, and what
+# nobody knows, may cut a question and not say so: for these, bytes alone are sure. Sources:
+# llama.cpp, tools/server/README.md (GET /props); Ollama, docs/api.md (GET /api/version, POST
+# /api/show, GET /api/ps and /api/tags), docs/capabilities/thinking.mdx ("thinking" in /api/show);
+# LM Studio, lmstudio.ai/docs/developer/rest/endpoints (GET /api/v0/models,
 # loaded_context_length since 0.3.9); vLLM, ModelCard in vllm/entrypoints/openai/models/protocol.py
 # and vllm/entrypoints/serve/tokenize/protocol.py.
 _KINDS = (

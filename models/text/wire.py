@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from queue import Empty
 from threading import Thread
@@ -38,11 +38,18 @@ class Patience:
 
     connect_s: float = 10.0
     silence_s: float = 900.0  # a long question is read for minutes before the first word comes
-    total_s: float = 7200.0  # for one answer, however steadily it drips
+    total_s: float = 7200.0  # for one answer, all tries together, however steadily it drips
     answer_bytes: int = 16 << 20  # 16 000 words that are thought aloud arrive in a quarter of that
     pauses_s: tuple[float, ...] = (1, 2, 4, 8)  # before each next try
     longest_pause_s: float = 60.0  # whatever the server asks for
     beat_s: float = 1.0  # between two calls of `heed`
+
+
+def within(total_s: float | None) -> Patience:
+    """Patience that ends after so long; None: the usual."""
+    if total_s is None:
+        return Patience()
+    return Patience(silence_s=min(total_s, Patience().silence_s), total_s=total_s)
 
 
 def ask(
@@ -57,6 +64,7 @@ def ask(
     Raises WireFailed, and what `heed` and `read` raise.
     """
     pauses = iter(patience.pauses_s)
+    end_s = time.monotonic() + patience.total_s
     while True:
         try:
             with _asked(address, question, patience, heed) as reply:
@@ -66,7 +74,12 @@ def ask(
             pause_s = next(pauses, None) if error.may_pass else None
             if pause_s is None:
                 raise
-            _rest(min(error.pause_s or pause_s, patience.longest_pause_s), patience.beat_s, heed)
+            pause_s = min(error.pause_s or pause_s, patience.longest_pause_s)
+            left_s = end_s - time.monotonic() - pause_s
+            if left_s <= 0:
+                raise
+            _rest(pause_s, patience.beat_s, heed)
+            patience = replace(patience, total_s=left_s)
 
 
 class Reply:
@@ -175,7 +188,7 @@ class _Mail:
         if now_s - self._came_s > self._patience.silence_s:
             raise WireFailed(f"was silent for {self._patience.silence_s:g} s")
         if now_s - self._began_s > self._patience.total_s:
-            raise WireFailed(f"was not done after {self._patience.total_s:g} s")
+            raise WireFailed(f"was not done after {round(self._patience.total_s, 1):g} s")
 
 
 def _message(body: bytes) -> str:

@@ -25,7 +25,6 @@ from pipeline.summaries.records import PROGRAM, KeyPoint, Mark, Summary, Summary
 from pipeline.summaries.words import is_unspaced, terms
 
 if TYPE_CHECKING:
-    from pipeline.summaries.options import SummaryOptions
     from pipeline.summaries.records import Chapter, Line, Spoken
 
 EXTRACTIVE = "extractive, no LLM"
@@ -67,7 +66,7 @@ class Sentence:
     terms: tuple[str, ...]
 
 
-def extract(spoken: Spoken, options: SummaryOptions) -> Summary:
+def extract(spoken: Spoken) -> Summary:
     """Key sentences with their times, chapters by change of words."""
     sentences = _sentences(spoken.lines)
     weights = _weights(sentences)
@@ -90,11 +89,11 @@ def extract(spoken: Spoken, options: SummaryOptions) -> Summary:
         questions=(),
         actions=(),
         coverage=whole(spoken),
-        provenance=_provenance(options, (EXTRACTIVE, *fallbacks)),
+        provenance=_provenance(spoken, (EXTRACTIVE, *fallbacks)),
     )
 
 
-def nothing_said(spoken: Spoken, options: SummaryOptions) -> Summary:
+def nothing_said(spoken: Spoken) -> Summary:
     """The summary of silence."""
     return Summary(
         source=spoken.source,
@@ -110,12 +109,12 @@ def nothing_said(spoken: Spoken, options: SummaryOptions) -> Summary:
         questions=(),
         actions=(),
         coverage=whole(spoken),
-        provenance=_provenance(options, (NO_SPEECH,)),
+        provenance=_provenance(spoken, (NO_SPEECH,)),
     )
 
 
-def _provenance(options: SummaryOptions, fallbacks: tuple[str, ...]) -> SummaryProvenance:
-    return SummaryProvenance(PROGRAM, None, "", "", options.language, fallbacks)
+def _provenance(spoken: Spoken, fallbacks: tuple[str, ...]) -> SummaryProvenance:
+    return SummaryProvenance(PROGRAM, None, "", "", spoken.language, fallbacks)
 
 
 def _sentences(lines: tuple[Line, ...]) -> tuple[Sentence, ...]:

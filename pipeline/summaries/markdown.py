@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pipeline.summaries.cleaning import visible
 from pipeline.summaries.extractive import EXTRACTIVE
+from pipeline.summaries.headings import headings
 from pipeline.summaries.prompts import clock
 
 if TYPE_CHECKING:
@@ -51,13 +52,14 @@ def _blocks(summary: Summary) -> Iterator[str]:
         yield f"> **{EXTRACTIVE}:** sentences picked from the transcript"
     yield _warning(summary)
     yield escaped(summary.abstract)
-    yield _section("Key points", (_timed(summary, p.start_s, p.text) for p in summary.points))
-    yield _section("Chapters", (_timed(summary, c.start_s, c.title) for c in summary.chapters))
-    yield _section("To do", _actions(summary))
-    yield _section("Open questions", (f"- {escaped(one)}" for one in summary.questions))
-    yield _section("People", (_named(one.name, one.note) for one in summary.people))
-    yield _section("Terms", (_named(one.name, one.note) for one in summary.terms))
-    yield _section("Topics", [", ".join(map(escaped, summary.topics))] if summary.topics else [])
+    names = headings(summary.provenance.language)
+    yield _section(names.points, (_timed(summary, p.start_s, p.text) for p in summary.points))
+    yield _section(names.chapters, (_timed(summary, c.start_s, c.title) for c in summary.chapters))
+    yield _section(names.actions, _actions(summary))
+    yield _section(names.questions, (f"- {escaped(one)}" for one in summary.questions))
+    yield _section(names.people, (_named(one.name, one.note) for one in summary.people))
+    yield _section(names.terms, (_named(one.name, one.note) for one in summary.terms))
+    yield _section(names.topics, [", ".join(map(escaped, summary.topics))] * bool(summary.topics))
     yield "---"
     yield _origin(summary)
 

@@ -142,7 +142,7 @@ class SummaryProvenance:
     engine: TextEngineDescription | None  # None: extractive, no LLM
     style: str  # empty without a language model, like the next
     prompt_version: str  # a hash of the prompt's file
-    language: str | None  # that was asked for
+    language: str | None  # that it is written in; None: not known
     fallbacks: tuple[str, ...] = ()  # what did not go as planned, in words
 
 

@@ -4,6 +4,8 @@ Goes in: what was said, an engine or none, options. Comes out: a summary that te
 Does not know: which model answers, how it is reached, where files go.
 
     plan ─► ask for each part ─► ask again in halves ─► merge in steps ─► summary
+
+Who only estimates tokens may find a part too long when it is asked: it is halved until it fits.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import TextEngineFailed
+from pipeline.errors import QuestionTooLong, TextEngineFailed
 from pipeline.summaries.answers import UnusableAnswer, read_merge, read_part
 from pipeline.summaries.asking import ask
 from pipeline.summaries.cleaning import visible
@@ -37,7 +39,7 @@ from pipeline.summaries.records import PROGRAM, Notes, Summary, SummaryProvenanc
 from pipeline.summaries.work import Work, made_anew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pipeline.protocols import TextEngine
     from pipeline.summaries.lengths import Measure
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from pipeline.summaries.records import Spoken
     from pipeline.summaries.work import Once, SummaryListener
     from pipeline.types import TextRequest
+
+MOST_HALVINGS = 4  # estimates are never below a tenth of a token a byte, and a token has a byte
 
 
 def summarise(
@@ -65,9 +69,9 @@ def summarise(
     engine is gone, OutOfMemory, BadOption, and whatever `heed` raises.
     """
     if not any(visible(line.text) for line in spoken.lines):
-        return nothing_said(spoken, options)
+        return nothing_said(spoken)
     if engine is None:
-        return extract(spoken, options)
+        return extract(spoken)
     plan = make_plan(spoken, engine, options)
     work = Work(spoken, engine, plan, listener, heed, once, now_s)
     taken = _ask_again(work, _ask_all(work, plan.parts))
@@ -99,7 +103,7 @@ def _why_nothing(engine: TextEngine, taken: tuple[_Taken, ...]) -> TextEngineFai
 def _ask_all(work: Work, parts: tuple[Part, ...]) -> tuple[_Taken, ...]:
     work.total = work.plan.calls
     work.tell()
-    return tuple(_ask(work, part) for part in parts)
+    return tuple(one for part in parts for one in _ask(work, part))
 
 
 def _ask_again(work: Work, taken: tuple[_Taken, ...]) -> tuple[_Taken, ...]:
@@ -112,11 +116,14 @@ def _ask_again(work: Work, taken: tuple[_Taken, ...]) -> tuple[_Taken, ...]:
     work.total += sum(map(len, again.values()))
     result: list[_Taken] = []
     for one in taken:
-        result += [_ask(work, part) for part in again[one.part]] if one.part in again else [one]
+        parts = again.get(one.part)
+        result += [each for part in parts for each in _ask(work, part)] if parts else [one]
     return tuple(result)
 
 
 def _smaller(failed: _Taken) -> tuple[Part, ...]:
+    if isinstance(failed.notes, QuestionTooLong):
+        return ()  # it was halved already
     return halves(failed.part) if isinstance(failed.notes, UnusableAnswer) else (failed.part,)
 
 
@@ -124,7 +131,8 @@ def _notes_of(answered: tuple[_Taken, ...]) -> tuple[Notes, ...]:
     return tuple(one.notes for one in answered if isinstance(one.notes, Notes))
 
 
-def _ask(work: Work, part: Part) -> _Taken:
+def _ask(work: Work, part: Part, halvings: int = MOST_HALVINGS) -> tuple[_Taken, ...]:
+    """What is taken of a part; where it is too long for the engine, of its halves."""
     task = work.plan.task
     request = part_request(task, part)
 
@@ -132,7 +140,12 @@ def _ask(work: Work, part: Part) -> _Taken:
         answer = ask(work.engine, request, read_part, work.heed)
         return grounded(answer, part, task.style.lists)
 
-    return _Taken(part, work.notes(request, make))
+    notes = work.notes(request, make)
+    if not halvings or not isinstance(notes, QuestionTooLong):
+        return (_Taken(part, notes),)
+    smaller = halves(part)
+    work.total += len(smaller)
+    return tuple(one for half in smaller for one in _ask(work, half, halvings - 1))
 
 
 def _merge_all(work: Work, level: tuple[Notes, ...]) -> Notes:
@@ -152,32 +165,34 @@ def _merge(work: Work, group: tuple[Notes, ...], length_s: float) -> Notes:
         return group[0]
     most = measure(length_s)
     joined = join(group, most)
-    fitting = _fitting(work, group, most)
-    if fitting is not None:
-        request, shown = fitting
+    for tries, (request, shown) in enumerate(_fitting(work, group, most)):
+        work.total += min(tries, 1)  # the first is in the plan
 
-        def make() -> Notes:
+        def make(request: TextRequest = request, shown: Shown = shown) -> Notes:
             return chosen(ask(work.engine, request, read_merge, work.heed), shown, joined)
 
         notes = work.notes(request, make)
         if isinstance(notes, Notes):
             return notes
+        if not isinstance(notes, QuestionTooLong):
+            break
     work.fallbacks.append(f"the notes of {len(group)} parts were joined without the model")
     return joined
 
 
 def _fitting(
     work: Work, group: tuple[Notes, ...], most: Measure
-) -> tuple[TextRequest, Shown] | None:
-    """The most detailed question about these notes that fits the context, if any does."""
+) -> Iterator[tuple[TextRequest, Shown]]:
+    """The questions about these notes that fit the context, the most detailed first."""
     task = work.plan.task
     room_tokens = question_tokens(task, work.engine.description.context_tokens)
+    before = None
     for detail in DETAILS:
         shown = show(group, detail)
         request = merge_request(task, shown.text, most)
-        if work.engine.count_tokens(request) <= room_tokens:
-            return request, shown
-    return None
+        if request != before and work.engine.count_tokens(request) <= room_tokens:
+            yield request, shown
+        before = request
 
 
 def _summary(work: Work, answered: tuple[_Taken, ...], notes: Notes) -> Summary:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pipeline import codec
-from pipeline.errors import TextEngineFailed
+from pipeline.errors import QuestionTooLong, TextEngineFailed
 from pipeline.summaries.answers import UnusableAnswer
 from pipeline.summaries.records import PROGRAM, Notes
 
@@ -84,6 +84,10 @@ class Work:
         except UnusableAnswer as error:
             self.failures_in_a_row = 0
             self.listener.note(f"an answer could not be used: {error.reason}")
+            return error
+        except QuestionTooLong as error:  # the engine is there
+            self.failures_in_a_row = 0
+            self.listener.note(str(error))
             return error
         except TextEngineFailed as error:
             self.failures_in_a_row += 1

@@ -180,8 +180,8 @@ def _chunk_of(choices):
     }
 
 
-def objects(*pieces, ending="stop", thoughts=()):
-    """Ollama's stream of objects."""
+def objects(*pieces, ending="stop", thoughts=(), read=47):
+    """Ollama's stream of objects; so many tokens it says that it read, None: it does not say."""
     model = {"model": "llama3.2:latest", "created_at": "2023-08-04T08:52:19.385406455-07:00"}
     messages = [{"role": "assistant", "content": "", "thinking": each} for each in thoughts]
     messages += [{"role": "assistant", "content": piece, "images": None} for piece in pieces]
@@ -194,7 +194,7 @@ def objects(*pieces, ending="stop", thoughts=()):
             "done_reason": ending,
             "total_duration": 4883583458,
             "load_duration": 1334875,
-            "prompt_eval_count": 47,
+            **({} if read is None else {"prompt_eval_count": read}),
             "prompt_eval_duration": 342546000,
             "eval_count": 20,
             "eval_duration": 4535599000,
@@ -237,18 +237,21 @@ def old_llama_cpp():
     return routes, unknown
 
 
-def ollama(capabilities=("completion",), running=()):
-    """Ollama: docs/api.md."""
+def ollama(
+    capabilities=("completion",), running=(), version="0.12.6", thinking=None, family="llama"
+):
+    """Ollama: docs/api.md; `thinking` as docs/capabilities/thinking.mdx has it."""
     tags = [{"name": "llama3.2:latest", "model": "llama3.2:latest", "size": 2019393189}]
     routes = {
-        "GET /api/version": Said({"version": "0.12.6"}),
+        "GET /api/version": Said({"version": version}),
         "GET /api/ps": Said({"models": [{"name": name, "size_vram": 0} for name in running]}),
         "GET /api/tags": Said({"models": tags}),
         "POST /api/show": Said(
             {
                 "details": {"family": "llama", "quantization_level": "Q4_K_M"},
-                "model_info": {"general.architecture": "llama", "llama.context_length": 131072},
+                "model_info": {"general.architecture": family, f"{family}.context_length": 131072},
                 "capabilities": list(capabilities),
+                **({"thinking": thinking} if thinking else {}),
             }
         ),
         "POST /api/chat": objects("one ", "two"),

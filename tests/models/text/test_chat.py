@@ -455,6 +455,6 @@ def test_between_two_tries_whoever_waits_is_heeded():
             raise InterruptedError
 
     with serving(vllm, *[Said(status=503)] * 9) as server:
-        engine = engine_of(server, patience=replace(QUICK, pauses_s=(60,)))
+        engine = engine_of(server, patience=replace(QUICK, pauses_s=(60,), total_s=99))
         with pytest.raises(InterruptedError):
             engine.answer(ASKED, heed)

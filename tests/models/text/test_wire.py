@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.text.wire import Reply, words_of
+from models.text.address import address_of
+from models.text.line import Question, WireFailed
+from models.text.wire import Patience, Reply, ask, within, words_of
+from tests.models.text.llm_server import Said, serving
 
 
 class Mail:
@@ -43,3 +47,18 @@ def test_a_server_s_words_are_one_line_that_can_be_shown(other, text):
         words = words_of(said)
         assert words.isprintable()
         assert len(words) <= 300
+
+
+@pytest.mark.parametrize(("total_s", "silence_s"), [(None, 900), (3, 3), (3600, 900)])
+def test_patience_can_be_shortened_as_a_whole(total_s, silence_s):
+    patience = within(total_s)
+    assert (patience.silence_s, patience.total_s) == (silence_s, total_s or 7200)
+
+
+def test_all_tries_together_have_one_time():
+    busy = Said(status=503)
+    patience = Patience(total_s=0.5, pauses_s=(0.2,) * 99, beat_s=0.02)
+    with serving(({}, busy)) as server:
+        with pytest.raises(WireFailed, match="503"):
+            ask(address_of(server.url), Question("/"), lambda reply: reply, patience, lambda: None)
+        assert len(server.asked) <= 3

@@ -7,11 +7,9 @@ import time
 import pytest
 
 from pipeline.summaries.extractive import EXTRACTIVE, NO_SPEECH, extract, nothing_said
-from pipeline.summaries.options import SummaryOptions
 from pipeline.summaries.records import Line
 from tests.pipeline.summaries.talks import SUBJECTS, of_texts, spoken, talk
 
-OPTIONS = SummaryOptions()
 HOUR = talk(60)
 JAPANESE = (
     "東京の港に大きな船が着きました。",
@@ -24,14 +22,14 @@ JAPANESE = (
 
 
 def test_it_says_what_it_is():
-    found = extract(HOUR, OPTIONS)
+    found = extract(HOUR)
     assert found.provenance.fallbacks[0] == EXTRACTIVE
     assert found.provenance.engine is None
     assert (found.coverage.requests, found.coverage.missing) == (0, ())
 
 
 def test_points_are_sentences_that_were_said_with_their_times_over_the_whole():
-    found = extract(HOUR, OPTIONS)
+    found = extract(HOUR)
     said = {line.start_s: line.text for line in HOUR.lines}
     assert len(found.points) == 14
     assert all(point.text == said[point.start_s] for point in found.points)
@@ -42,7 +40,7 @@ def test_points_are_sentences_that_were_said_with_their_times_over_the_whole():
 
 
 def test_points_are_of_the_subject_and_not_of_grammar():
-    found = extract(HOUR, OPTIONS)
+    found = extract(HOUR)
     subject_words = set(" ".join(SUBJECTS).split())
     for point in found.points:
         words = point.text.lower().rstrip(".").split()
@@ -51,7 +49,7 @@ def test_points_are_of_the_subject_and_not_of_grammar():
 
 
 def test_chapters_follow_the_subjects_and_are_named_by_their_words():
-    found = extract(HOUR, OPTIONS)
+    found = extract(HOUR)
     starts = {line.start_s for line in HOUR.lines}
     assert {chapter.start_s for chapter in found.chapters} <= starts
     for number, words in enumerate(SUBJECTS):
@@ -62,7 +60,7 @@ def test_chapters_follow_the_subjects_and_are_named_by_their_words():
 
 
 def test_words_that_tell_nothing_give_even_chapters_and_say_so():
-    found = extract(of_texts(*["The same words again and again."] * 400), OPTIONS)
+    found = extract(of_texts(*["The same words again and again."] * 400))
     assert len(found.chapters) == 10
     assert "evenly spaced" in found.provenance.fallbacks[1]
     lengths = [chapter.end_s - chapter.start_s for chapter in found.chapters]
@@ -71,7 +69,7 @@ def test_words_that_tell_nothing_give_even_chapters_and_say_so():
 
 def test_languages_without_spaces_have_sentences_and_titles_too():
     said = of_texts(*(text for text in JAPANESE for _ in range(20)))
-    found = extract(said, OPTIONS)
+    found = extract(said)
     assert {point.text for point in found.points} <= set(JAPANESE)
     assert len({point.text for point in found.points}) >= 4
     assert all(chapter.title in JAPANESE for chapter in found.chapters)
@@ -80,7 +78,7 @@ def test_languages_without_spaces_have_sentences_and_titles_too():
 
 def test_a_sentence_may_go_over_several_lines():
     said = of_texts("We have been waiting", "for the ship to come", "into the harbour.", "It came.")
-    found = extract(said, OPTIONS)
+    found = extract(said)
     assert found.points[0].start_s == 0.0
     assert found.points[0].text == "We have been waiting for the ship to come into the harbour."
 
@@ -89,7 +87,7 @@ def test_what_was_taken_once_counts_for_less():
     best = "Harbour ship crane cargo captain anchor dock sailor tide rope deck mast."
     second = "Bread flour oven yeast dough baker crust butter recipe kneading and salt."
     plain = ["And so it was then that one had it."] * 100
-    found = extract(of_texts(*plain, *[best, second] * 60, *plain), OPTIONS)
+    found = extract(of_texts(*plain, *[best, second] * 60, *plain))
     assert {best, second} <= {point.text for point in found.points}
 
 
@@ -99,7 +97,7 @@ def test_a_pause_ends_a_sentence():
         Line(9.0, 11.0, "but a pause"),
         Line(11.5, 13.0, "or none"),
     ]
-    found = extract(spoken(lines), OPTIONS)
+    found = extract(spoken(lines))
     assert [(point.start_s, point.text) for point in found.points] == [
         (0.0, "no full stop"),
         (9.0, "but a pause or none"),
@@ -108,17 +106,17 @@ def test_a_pause_ends_a_sentence():
 
 def test_a_missing_full_stop_does_not_make_endless_sentences():
     no_stop = of_texts(*["and so it goes on without any end"] * 40)
-    assert all(len(point.text) < 300 for point in extract(no_stop, OPTIONS).points)
+    assert all(len(point.text) < 300 for point in extract(no_stop).points)
 
 
 def test_one_word_is_summarised():
-    found = extract(of_texts("Hello."), OPTIONS)
+    found = extract(of_texts("Hello."))
     assert [(point.start_s, point.text) for point in found.points] == [(0.0, "Hello.")]
     assert [(chapter.start_s, chapter.title) for chapter in found.chapters] == [(0.0, "Hello.")]
 
 
 def test_silence_has_a_summary():
-    found = nothing_said(spoken([], duration_s=60.0), OPTIONS)
+    found = nothing_said(spoken([], duration_s=60.0))
     assert found.provenance.fallbacks == (NO_SPEECH,)
     assert (found.title, found.chapters, found.coverage.speech_s) == ("talk.mp3", (), 0.0)
 
@@ -128,6 +126,6 @@ def test_twelve_hours_take_seconds(language):
     unspaced = tuple("春 夏 秋 冬 山 川 海 空 星 月" for _ in SUBJECTS)
     said = talk(720, subjects=SUBJECTS if language == "spaces" else unspaced)
     began = time.process_time()
-    found = extract(said, OPTIONS)
+    found = extract(said)
     assert time.process_time() - began < 6
     assert len(found.points) == 24

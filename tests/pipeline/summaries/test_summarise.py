@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from pipeline.errors import OutOfMemory, TextEngineFailed
+from pipeline.errors import OutOfMemory, QuestionTooLong, TextEngineFailed
 from pipeline.summaries.options import SummaryOptions
 from pipeline.summaries.summarise import summarise
 from pipeline.types import Span, TextAnswer
@@ -137,6 +137,56 @@ def test_a_single_part_that_fails_is_asked_for_in_halves():
     assert found.coverage.missing == ()
     assert memory.progress[-1][:2] == (4, 4)  # the part, its halves, their merge
     assert found.title == "The whole of it"
+
+
+def too_long_above(chars, only=lambda _: True):
+    """Who estimated tokens finds some questions too long."""
+
+    def script(_, request):
+        is_long = only(request) and len(data_of(request)) > chars
+        return QuestionTooLong("A question does not fit.") if is_long else None
+
+    return script
+
+
+@pytest.mark.parametrize("chars", [4000, 2000, 700])
+def test_a_part_that_is_too_long_is_halved_until_it_fits(chars):
+    engine = ScriptedEngine(4096, script=too_long_above(chars, lambda one: not is_merge(one)))
+    memory = Memory()
+    found = run(engine, memory=memory)
+    assert found.coverage.missing == ()
+    assert found.provenance.fallbacks == ()
+    assert memory.progress[-1][0] == memory.progress[-1][1] == len(engine.asked)
+    assert all(done < total for done, total, _ in memory.progress[:-1])
+    read = "\n".join(data_of(one) for one in engine.asked if len(data_of(one)) <= chars)
+    assert all(line.text in read for line in HOUR.lines)
+
+
+def test_a_part_that_is_too_long_however_short_is_named_and_the_rest_is_made():
+    bad = HOUR.lines[300]
+    is_bad = too_long_above(0, lambda request: f"[{int(bad.start_s)}] " in data_of(request))
+    engine, memory = ScriptedEngine(4096, script=is_bad), Memory()
+    found = run(engine, memory=memory)
+    (gap,) = found.coverage.missing
+    assert gap.start_s <= bad.start_s < bad.end_s <= gap.end_s
+    assert gap.end_s - gap.start_s < 60
+    assert memory.progress[-1][0] == memory.progress[-1][1]
+
+
+def test_notes_that_are_too_long_to_merge_are_merged_in_less_detail():
+    seen = []
+
+    def script(_, request):
+        if not is_merge(request):
+            return None
+        seen.append(len(data_of(request)))
+        return QuestionTooLong("A question does not fit.") if len(seen) == 1 else None
+
+    memory = Memory()
+    found = run(ScriptedEngine(4096, script=script), memory=memory)
+    assert seen[1] < seen[0]
+    assert found.provenance.fallbacks == ()
+    assert memory.progress[-1][0] == memory.progress[-1][1]
 
 
 def test_an_engine_that_fails_now_and_then_costs_nothing():
