@@ -6,23 +6,25 @@ Does not know: jobs, files of media, how often an engine is used.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from models import cache, checkpoint, ggml, memory
-from models.choose import Wanted, choices, choose, ladder, refuse_impossible
+from models import cache, checkpoint, ggml, lent, memory
+from models.choose import Wanted, choices, choose, refuse_impossible
 from models.descent import Descent
 from models.engines.cpp_context import library_for
 from models.engines.loaded import made_ready
 from models.fetch import FetchOptions
 from models.inventory import QUANTISATIONS, is_here
-from models.loans import Loans
+from models.lent import Lent, LentSpeech, key_of
+from models.loans import Loans, nothing
 from models.needs import CANDIDATES
 from models.registry import WHISPERS, find, of_own
 from models.shortage import free_unused, is_shortage, told_as_out_of_memory
-from models.text.lending import lent
+from models.text.lending import Lender
 from models.weights import AUTO, Weights, is_path, is_whisper_cpp, locate, own_path
 from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 from pipeline.types import EngineDescription
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from pipeline.protocols import SpeechDetector, SpeechEngine, TextEngine
     from pipeline.types import SpeechOptions
 
-    Key = tuple[tuple[str, ...], str]
-
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
@@ -54,39 +54,17 @@ class PoolOptions:
     visible_gpus: str | None = None  # as CUDA_VISIBLE_DEVICES has it
     llm: str | None = None  # the language model for those who name none; None: what fits
     llm_key: str | None = field(default=None, repr=False)  # for a server that wants one
+    llm_patience_s: float | None = None  # for one answer, all tries together; None: the usual
 
 
 def silent(_done_bytes: int, _total_bytes: int | None) -> None:
     """Progress that nobody watches."""
 
 
-def nothing() -> None:
-    """What is done while nobody wants anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Lent:
-    """An engine, and what it was chosen for."""
-
-    engine: SpeechEngine
-    key: Key
-    candidates: int  # beams or samples of one window that it has room for
-
-    def serves(self, wanted: Wanted) -> bool:
-        """Whether it does; any that tells languages apart may detect one."""
-        has_room = wanted.candidates <= self.candidates
-        return has_room and (self.key == _key(wanted) or self._is_as_good(wanted))
-
-    def _is_as_good(self, wanted: Wanted) -> bool:
-        """Whether loading another would gain nothing: English by a model of many languages."""
-        found = self.engine.description
-        if wanted.model is not None or len(found.languages) == 1:
-            return False
-        return wanted.language is None or f"{found.model}.en" in _key(wanted)[0]
-
-
 class Pool:
-    """A `pipeline.protocols.Engines` for any number of threads: one speech engine at a time.
+    """A `pipeline.protocols.Engines` for any number of threads.
+
+    One engine is loaded at a time: one that hears, or one that writes.
 
     `heed` is called now and then while a thread waits for what it asked, and may raise.
     """
@@ -98,22 +76,24 @@ class Pool:
         progress: Progress = silent,
         look: Callable[[str | None], Machine] = memory.look,
         heed: Callable[[], None] = nothing,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
         self._note = note
         self._progress = progress
         self._look = look
         self._heed = heed
-        self._detectors: Loans[SpeechDetector] = Loans()
-        self._engines: Loans[_Lent] = Loans()
+        self._detectors: Loans[SpeechDetector] = Loans(heed)
+        self._engines: Loans[Lent] = Loans(heed, lent.end)
+        self._texts = Lender(options, self._engines, note, progress, look, heed, now_s)
         self._warned = ""
         self._threads = options.threads
 
     @contextmanager
     def detector(self) -> Iterator[SpeechDetector]:
         """silero-vad. Raises OutOfMemory."""
-        lent = self._detectors.lend(lambda _: True, self._new_detector)
-        with told_as_out_of_memory("The speech detector"), lent as detector:
+        loan = self._detectors.lend(lambda _: True, self._new_detector)
+        with told_as_out_of_memory("The speech detector"), loan as detector:
             yield detector
 
     def _new_detector(self) -> SpeechDetector:
@@ -131,7 +111,7 @@ class Pool:
             self._refuse_whisper_cpp(options)
             return
         wanted, there = self._wanted(options), self._engines.thing
-        if there is None or not there.serves(wanted):
+        if not (isinstance(there, LentSpeech) and there.serves(wanted)):
             self._choose(wanted)
 
     @contextmanager
@@ -140,38 +120,35 @@ class Pool:
 
         Raises BadOption, ModelUnavailable, StorageFailed, BadCheckpoint, OutOfMemory.
         """
-        with told_as_out_of_memory(f"The model {options.model}"), self._lend(options) as lent:
+        with told_as_out_of_memory(f"The model {options.model}"), self._lend(options) as loan:
+            assert isinstance(loan, LentSpeech)
             try:
-                yield lent.engine
+                yield loan.engine
             except (MemoryError, RuntimeError, OutOfMemory) as error:
                 if is_shortage(error):
-                    self._engines.drop(lent)  # nothing smaller was left to go on with
+                    self._engines.drop(loan)  # nothing smaller was left to go on with
                 raise
 
-    @contextmanager
-    def text(self, llm: str | None) -> Iterator[TextEngine | None]:
+    def text(self, llm: str | None) -> AbstractContextManager[TextEngine | None]:
         """The language model of that name; Whisper gives its memory back first."""
-        self.rest()
-        with lent(llm, self._options, self._note, self._progress, self._look, self._heed) as engine:
-            yield engine
+        return self._texts.lend(llm)
 
     def rest(self) -> None:
         """Give memory back that nobody uses now."""
-        if self._engines.thing is not None:
-            self._engines.let_go()
-            free_unused()
+        lent.rest(self._engines)
 
-    def _lend(self, options: SpeechOptions) -> AbstractContextManager[_Lent]:
+    def _lend(self, options: SpeechOptions) -> AbstractContextManager[Lent]:
         if is_whisper_cpp(options.model):
             self._refuse_whisper_cpp(options)
-            key: Key = ((options.model,), "auto")
+            key = (options.model,), "auto"
             return self._engines.lend(
-                lambda lent: lent.key == key, lambda: _Lent(self._whisper_cpp(options), key, 0)
+                lambda there: isinstance(there, LentSpeech) and there.key == key,
+                lambda: LentSpeech(self._whisper_cpp(options), key, 0),
             )
         wanted = self._wanted(options)
         return self._engines.lend(
-            lambda lent: lent.serves(wanted),
-            lambda: _Lent(self._whisper_torch(wanted), _key(wanted), wanted.candidates),
+            lambda there: isinstance(there, LentSpeech) and there.serves(wanted),
+            lambda: LentSpeech(self._whisper_torch(wanted), key_of(wanted), wanted.candidates),
         )
 
     def _choose(self, wanted: Wanted) -> tuple[Machine, Choice]:
@@ -288,8 +265,3 @@ class Pool:
 
         self._threads = self._threads or torch.get_num_threads()
         torch.set_num_threads(self._threads)
-
-
-def _key(wanted: Wanted) -> Key:
-    """Equal for all that the same model serves."""
-    return tuple(spec.name for spec in ladder(wanted)), wanted.quantisation

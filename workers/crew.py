@@ -160,6 +160,7 @@ def _pool(orders: Orders, settings: Settings) -> NewEngines:
         visible_gpus=settings.visible_gpus,
         llm=settings.llm,
         llm_key=settings.llm_key,
+        llm_patience_s=settings.llm_patience_s,
     )
     return lambda note, heed: Pool(options, note, lambda *_: heed(), heed=heed)
 

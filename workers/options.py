@@ -228,6 +228,7 @@ def machine_of(flags: dict[str, Any], settings: Settings) -> PoolOptions:
         visible_gpus=settings.visible_gpus,
         llm=settings.llm,
         llm_key=settings.llm_key,
+        llm_patience_s=settings.llm_patience_s,
     )
 
 

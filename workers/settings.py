@@ -6,10 +6,13 @@ win over it.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pipeline.errors import BadOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -38,11 +41,12 @@ class Settings:
     webhook_secret: str | None  # TRANSCRIBE_WEBHOOK_SECRET: signs what `watch --webhook` sends
     llm: str | None  # TRANSCRIBE_LLM: a server's URL or a GGUF file
     llm_key: str | None  # TRANSCRIBE_LLM_KEY: for a server that wants one
+    llm_patience_s: float | None  # TRANSCRIBE_LLM_PATIENCE: for one answer; None: two hours
     visible_gpus: str | None  # CUDA_VISIBLE_DEVICES: which GPUs torch will see
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this process."""
+    """The settings of this process. Raises BadOption."""
     from platformdirs import user_data_path
 
     home = environment.get("TRANSCRIBE_HOME") or user_data_path("transcribe")
@@ -59,8 +63,24 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         webhook_secret=environment.get("TRANSCRIBE_WEBHOOK_SECRET") or None,
         llm=environment.get("TRANSCRIBE_LLM") or None,
         llm_key=environment.get("TRANSCRIBE_LLM_KEY") or None,
+        llm_patience_s=_seconds(
+            "TRANSCRIBE_LLM_PATIENCE", environment.get("TRANSCRIBE_LLM_PATIENCE")
+        ),
         visible_gpus=environment.get("CUDA_VISIBLE_DEVICES"),
     )
+
+
+def _seconds(name: str, text: str | None) -> float | None:
+    """So many, if any are given. Raises BadOption."""
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise BadOption(f"{name}={text}: give a number of seconds, such as 600.")
+    return value
 
 
 def _networks(text: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.protocols import Listener
-    from pipeline.types import Job
+    from pipeline.types import Job, Stage
     from workers.batch import Machinery, Request
     from workers.interruption import Interruption
     from workers.progress import Display
@@ -64,24 +64,46 @@ def summarised(
     interruption: Interruption,
 ) -> Iterator[tuple[Request, Outcome]]:
     """Sum up one file after the other, now that all are heard, and show what came of it."""
-    for request, outcome in ended:
-        if outcome.state == "failed":
-            yield request, outcome
-            continue
-        listener = Heedful(shown.listen(request), interruption)
-        try:
-            found = with_summary(outcome, job(request), machinery, listener)
-        except TranscribeError as error:  # the media are gone by now
-            found = without_summary(outcome, error)
-        shown.show(request, _part(found, outcome.outputs))
-        yield request, found
+    try:
+        for request, outcome in ended:
+            if outcome.state == "failed":
+                yield request, outcome
+                continue
+            listener = _Aware(shown.listen(request), interruption)
+            try:
+                found = with_summary(outcome, job(request), machinery, listener)
+            except TranscribeError as error:  # the media are gone by now
+                found = without_summary(outcome, error)
+            shown.show(request, _part(found, outcome.outputs, is_new=listener.has_begun))
+            yield request, found
+    finally:
+        machinery.engines.rest()
 
 
-def _part(outcome: Outcome, subtitles: tuple[Path, ...]) -> Outcome:
+class _Aware(Heedful):
+    """Knows whether anything was begun: what is there already has no stages."""
+
+    has_begun = False
+
+    def stage(self, stage: Stage, total_s: float | None) -> None:
+        """Remember, then pass on."""
+        self.has_begun = True
+        super().stage(stage, total_s)
+
+
+def _part(outcome: Outcome, subtitles: tuple[Path, ...], *, is_new: bool) -> Outcome:
     """What there is to say of the summary alone."""
     if outcome.summary_failure:
         name = display(outcome.source)
         reason = f"{name} has no summary: {outcome.summary_failure}"
         return Outcome(outcome.source, "failed", reason=reason)
     files = tuple(path for path in outcome.outputs if path not in subtitles)
-    return Outcome(outcome.source, "done", files)
+    return Outcome(outcome.source, "done", files) if is_new else there(outcome.source, files)
+
+
+def there(source: Path, files: Iterable[Path]) -> Outcome:
+    """A summary that exists stays as it is, as subtitles do."""
+    outputs = tuple(files)
+    exist, them = ("exists", "it") if len(outputs) == 1 else ("exist", "them")
+    reason = f"{', '.join(map(display, outputs))} {exist}: --overwrite makes {them} again."
+    return Outcome(source, "skipped", outputs, reason=reason)

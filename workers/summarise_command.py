@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,17 @@ from pipeline.source import display
 from workers.batch import MEDIA_SUFFIXES
 from workers.options import GivenPath, display_options, machine_of, machine_options
 from workers.session import EXIT_CODES, Session, guarded
+from workers.summaries import there
 from workers.summary_options import summary_of, summary_options
 from workers.watch.sidecars import is_language
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from pipeline.protocols import Engines, Listener
+    from pipeline.store import Store
     from pipeline.summaries.options import SummaryOptions
-    from pipeline.types import Outcome
+    from pipeline.types import Outcome, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,13 @@ def summarise_command(files: tuple[Path, ...], **flags: Any) -> None:
     def work(session: Session) -> int:
         return _summarise(files, flags, session)
 
-    guarded(work, flags, "Nothing half-written is left.")
+    guarded(work, flags, "Nothing is lost: the same command goes on from here.")
 
 
 def _summarise(files: tuple[Path, ...], flags: dict[str, Any], session: Session) -> int:
     from models.pool import Pool
     from pipeline.codec import dumps
+    from pipeline.store import Store
     from workers.batch import Request, worst
     from workers.interruption import Heedful
     from workers.progress import displayed, downloads
@@ -73,11 +76,13 @@ def _summarise(files: tuple[Path, ...], flags: dict[str, Any], session: Session)
     with downloads(session.console, session.display) as progress:
         machine = machine_of(flags, session.settings)
         pool = Pool(machine, session.say, progress, heed=session.interruption.check)
-        with displayed(session.console, session.display) as shown:
+        store = Store(session.settings.home)
+        with displayed(session.console, session.display) as shown, ExitStack() as ends:
+            ends.callback(pool.rest)
             for path in dict.fromkeys(path.absolute() for path in files):
                 request = Request(path)
                 listener = Heedful(shown.listen(request), session.interruption)
-                outcome = _attempted(path, wish, pool, listener)
+                outcome = _attempted(path, wish, store, pool, listener)
                 shown.show(request, outcome)
                 if session.display.as_json:
                     click.echo(dumps(outcome))
@@ -85,12 +90,14 @@ def _summarise(files: tuple[Path, ...], flags: dict[str, Any], session: Session)
     return worst(codes)
 
 
-def _attempted(path: Path, wish: _Wish, engines: Engines, listener: Listener) -> Outcome:
+def _attempted(
+    path: Path, wish: _Wish, store: Store, engines: Engines, listener: Listener
+) -> Outcome:
     """The outcome of one transcript, whatever happens to it."""
     from workers.batch import failed
 
     try:
-        return _one(path, wish, engines, listener)
+        return _one(path, wish, store, engines, listener)
     except MachineError as error:  # it does not say for which file
         return replace(failed(path, error), reason=f"{display(path)} has no summary: {error}")
     except TranscribeError as error:
@@ -101,13 +108,17 @@ def _attempted(path: Path, wish: _Wish, engines: Engines, listener: Listener) ->
         return failed(path, TranscribeError(reason))
 
 
-def _one(path: Path, wish: _Wish, engines: Engines, listener: Listener) -> Outcome:
-    """Sum up one transcript. Raises TranscribeError."""
+def _one(path: Path, wish: _Wish, store: Store, engines: Engines, listener: Listener) -> Outcome:
+    """Sum up one transcript; what was answered before a crash is not asked again.
+
+    Raises TranscribeError.
+    """
     from pipeline.files import ensure_writable
+    from pipeline.folder import Done, output_id
     from pipeline.summaries.job import media_link, summed_up
     from pipeline.summaries.reading import read_transcript
     from pipeline.summaries.writing import summary_targets, write_summary
-    from pipeline.types import Outcome
+    from pipeline.types import Job, Outcome, OutputOptions, SpeechOptions
 
     stem, language = stem_of(path)
     folder, media = wish.folder or path.parent, media_beside(path, stem)
@@ -115,15 +126,25 @@ def _one(path: Path, wish: _Wish, engines: Engines, listener: Listener) -> Outco
     spoken = replace(spoken, language=spoken.language or language)
     targets = summary_targets(folder, stem, wish.options.formats)
     if not wish.overwrite and all(map(os.path.lexists, targets.values())):
-        return Outcome(path, "skipped", tuple(targets.values()), reason=_there(targets.values()))
+        return there(path, targets.values())
     ensure_writable(folder)
-    summary = summed_up(spoken, wish.options, engines, listener)
-    written = write_summary(summary, targets, replace=wish.overwrite)
+    job = Job(_source(path), SpeechOptions(), OutputOptions(), wish.options)
+    with store.open_folder(job) as kept:  # though nothing is to be heard
+        summary = summed_up(spoken, wish.options, engines, listener, kept.once)
+        written = write_summary(summary, targets, replace=wish.overwrite)
+        kept.finish(Done(output_id(job), written))
+        kept.forget("notes-*")
     return Outcome(path, "done", written, language=spoken.language, duration_s=spoken.duration_s)
 
 
-def _there(paths: Iterable[Path]) -> str:
-    return f"{', '.join(map(display, paths))} exist: --overwrite makes them again."
+def _source(path: Path) -> Source:
+    """The transcript as it is; unlike media, it may be empty. Raises StorageFailed."""
+    from pipeline.files import storage_errors
+    from pipeline.types import Source
+
+    with storage_errors(path):
+        status = path.stat()
+    return Source(path, status.st_size, status.st_mtime_ns)
 
 
 def stem_of(path: Path) -> tuple[str, str | None]:

@@ -124,9 +124,9 @@ class Workplace:
             beat.check()
 
     def rest(self) -> None:
-        """Nothing is to be done: give memory back, if a summary could not be made without it."""
+        """Nothing is to be done: a language model goes, Whisper if a summary needs its memory."""
         with suppress(QueueUnavailable):
-            if self.stage == "speech" and self.ledger.is_memory_asked():
+            if self.stage == "text" or (self.stage == "speech" and self.ledger.is_memory_asked()):
                 self.engines.rest()
 
     def ask_for_memory(self) -> None:

@@ -8,5 +8,6 @@ Does not know: transcripts, summaries, prompts.
     my.gguf   ─ gguf ──┴─ choose_llm ─ llama ┘
                                          └─ llama_process ─ llama_child
 
-`opening` is the door: it tells the homes apart, and lends the engine.
+`lending` is the door: it tells the homes apart, and keeps what is lent; `opening` starts a model
+on this machine. `density` judges tokens for servers that cannot count them.
 """

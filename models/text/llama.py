@@ -11,10 +11,12 @@ here each of these costs one child, and killing it gives back all.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from secrets import token_hex
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from models.text.address import address_of
@@ -65,24 +67,27 @@ def has_gpu(heed: Callable[[], None]) -> bool:
         child.end()
 
 
-@contextmanager
-def running(
+def load(
     choice: LlmChoice, path: Path, options: LlamaOptions, heed: Callable[[], None]
-) -> Iterator[LlamaEngine]:
-    """The model, loaded; all its memory is given back at the end.
+) -> LlamaEngine:
+    """The model, loaded; `close` gives all its memory back.
 
     Raises ModelUnavailable, BadCheckpoint, OutOfMemory, TextEngineFailed.
     """
     engine = LlamaEngine(choice, path, options, heed)
     try:
         engine.start()
-        yield engine
-    finally:
-        engine.stop()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
 
 
 class LlamaEngine:
-    """A model in a child process, for one caller at a time; a child that ended is started anew."""
+    """A model in a child process, asked by one thread at a time; others wait for their turn.
+
+    A child that ended is started anew by the next question.
+    """
 
     def __init__(
         self, choice: LlmChoice, path: Path, options: LlamaOptions, heed: Callable[[], None]
@@ -95,6 +100,8 @@ class LlamaEngine:
         self._chat: ChatEngine | None = None
         self._description: TextEngineDescription | None = None
         self._is_over = False
+        self._hangs = False
+        self._asking = Lock()
 
     @property
     def description(self) -> TextEngineDescription:
@@ -102,19 +109,25 @@ class LlamaEngine:
         assert self._description is not None, "it is not started"
         return self._description
 
+    @property
+    def is_well(self) -> bool:
+        """Whether its child is there, and was not silent when it was asked last."""
+        return not self._hangs and self._child is not None and self._child.is_running
+
     def count_tokens(self, request: TextRequest) -> int:
         """By the model's own tokenizer."""
-        with self._told_ends():
-            return self._asked().count_tokens(request)
+        with self._asked(self._heed, hangs_after_s=0.0) as chat:  # nothing else makes it fail
+            return chat.count_tokens(request)
 
     def answer(self, request: TextRequest, heed: Callable[[], None]) -> TextAnswer:
         """What the model writes."""
-        with self._told_ends():
-            return self._asked().answer(request, heed)
+        with self._asked(heed, self._options.patience.silence_s) as chat:
+            return chat.answer(request, heed)
 
     def start(self) -> ChatEngine:
         """Load the model."""
         assert not self._is_over, "the loan is over"
+        self._end_child()  # of a start that was interrupted
         key, options = token_hex(16), self._options
         self._child = child = Child(_order(self._choice, self._path, key, options.threads))
         try:
@@ -130,7 +143,7 @@ class LlamaEngine:
         self._description = _described(self._choice, self._chat.description)
         return self._chat
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Give everything back, for good."""
         self._is_over = True
         self._end_child()
@@ -140,8 +153,21 @@ class LlamaEngine:
             self._child.end()
         self._child = self._chat = None
 
-    def _asked(self) -> ChatEngine:
-        return self._chat or self.start()
+    @contextmanager
+    def _asked(self, heed: Callable[[], None], hangs_after_s: float) -> Iterator[ChatEngine]:
+        """In turn; a failure after so long is taken for a child that hangs."""
+        while not self._asking.acquire(timeout=self._options.patience.beat_s):
+            heed()
+        began_s = time.monotonic()
+        try:
+            with self._told_ends():
+                yield self._chat or self.start()
+            self._hangs = False
+        except TextEngineFailed:
+            self._hangs = time.monotonic() - began_s >= hangs_after_s
+            raise
+        finally:
+            self._asking.release()
 
     @contextmanager
     def _told_ends(self) -> Iterator[None]:

@@ -85,6 +85,11 @@ class Child:
             raise not_installed(said["lacking"])
         return said
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def lingers(self) -> bool:
         """Whether it is still there; one that ends is given a moment for it."""
         with suppress(subprocess.TimeoutExpired):

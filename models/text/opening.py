@@ -1,12 +1,11 @@
-"""The door: lends the language model that the user named, wherever it lives.
+"""Starts the language model that was asked for on this machine, or less where memory is short.
 
-Goes in: what stands behind --llm, and how the machine is used. Comes out: a text engine on loan, or
-none. Does not know: what is asked, how a model is run.
+Goes in: its name or its file, and how the machine is used. Comes out: a text engine, loaded. Does
+not know: what is asked, how a model is run, who else wants it.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,7 @@ from models import memory
 from models.fetch import FetchOptions
 from models.llms import LLMS, find_llm
 from models.text import files, gguf, llama
-from models.text.address import address_of, is_address
-from models.text.chat import connect, nothing
+from models.text.chat import nothing
 from models.text.choose_llm import (
     DEFAULT_TOKENS,
     LlmChoice,
@@ -31,12 +29,12 @@ from models.text.wire import Patience
 from pipeline.errors import BadOption, ModelUnavailable, OutOfMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from models.fetch import Note, Progress
     from models.memory import Machine
-    from pipeline.protocols import TextEngine
+    from models.text.llama import LlamaEngine
 
 NONE = "none"  # no language model
 AUTO = "auto"  # whichever fits
@@ -65,33 +63,21 @@ def silent(_done_bytes: int, _total_bytes: int | None) -> None:
     """Progress that nobody watches."""
 
 
-@contextmanager
-def open_text_engine(
-    where: str | None,
+def start_text_engine(
+    where: str,
     options: TextEngineOptions,
     note: Note,
     progress: Progress = silent,
     look: Callable[[str | None], Machine] = memory.look,
     heed: Callable[[], None] = nothing,
-) -> Iterator[TextEngine | None]:
-    """The engine at `where`, loaded; at the end all its memory is given back.
+) -> LlamaEngine:
+    """The engine at `where`, loaded; `close` gives all its memory back.
 
-    `where`: None or "none" (there is no engine: None), "auto", a name of the registry, the path of
-    a GGUF file, or a server's address with its model behind a "#". `heed` is called once a second
-    while it is waited for, and may raise. Raises BadOption, ModelUnavailable, BadCheckpoint,
+    `where`: "auto", a name of the registry, or the path of a GGUF file. `heed` is called once a
+    second while it is waited for, and may raise. Raises BadOption, ModelUnavailable, BadCheckpoint,
     StorageFailed, OutOfMemory, TextEngineFailed.
     """
-    if where is None or where == NONE:
-        yield None
-    elif is_address(where):
-        address = address_of(where, options.key)
-        engine = connect(address, options.context_tokens, options.patience, heed)
-        note(engine.description.reason)
-        yield engine
-    else:
-        home = _Home(where, options, note, progress, heed)
-        with ExitStack() as stack:
-            yield home.start(stack, look(options.visible_gpus))
+    return _Home(where, options, note, progress, heed).start(look(options.visible_gpus))
 
 
 class _Home:
@@ -117,8 +103,8 @@ class _Home:
             device=options.device,
         )
 
-    def start(self, stack: ExitStack, machine: Machine) -> TextEngine:
-        """The first choice that memory allows, closed with the stack."""
+    def start(self, machine: Machine) -> LlamaEngine:
+        """The first choice that memory allows."""
         fitting = self.choices(machine)
         while True:
             choice, path = self.bring(fitting)
@@ -127,7 +113,7 @@ class _Home:
             )
             self._note(choice.reason)
             try:
-                return stack.enter_context(llama.running(choice, path, options, self._heed))
+                return llama.load(choice, path, options, self._heed)
             except OutOfMemory as error:
                 below = step_down(fitting, choice)
                 if below is None:

@@ -119,11 +119,12 @@ def test_the_same_command_makes_up_for_a_summary_that_failed_and_does_nothing_tw
     assert "clip1.wav has no summary: The language model at " in ended.out
     assert names(program) == ["clip1.en.txt", "clip1.wav"]
 
-    for _ in range(2):  # text has no times: what was heard is still known
+    for how in ("clip1.chapters.json\n", "clip1.chapters.json exist: --overwrite"):
         ended = program.run(*command)
         assert ended.code == 0
-        assert "clip1.en.txt exists" in ended.out
+        assert "clip1.en.txt exists" in ended.out  # it has no times: what was heard is still known
         assert "clip1.summary.md" in ended.out
+        assert how in ended.out
     assert len(server.chats()) == 3
 
 
@@ -175,6 +176,40 @@ def test_a_transcript_is_summed_up_with_every_minute_of_it(program, server, srt)
     system = server.chats()[0].body["messages"][0]["content"]
     assert "German" in system
     assert "Ada Lovelace" in system
+
+
+def test_a_run_after_a_crash_asks_only_for_the_rest(program, server, srt):
+    silent = Said(b"", content_type=llm_server.EVENTS, silent=True)
+    honest, crashed, undisturbed = server.routes[CHAT], [], []
+
+    def answer_two(body):
+        crashed.append(body)
+        return silent if len(crashed) == 3 else honest(body)
+
+    command = ("summarise", srt.name, "--llm", server.url)
+    server.routes[CHAT] = answer_two
+    process = program.start(*command)
+    until(lambda: len(crashed) == 3)
+    process.kill()
+    process.communicate(timeout=SOON_S)
+    assert names(program) == [srt.name]
+    assert len(list(program.home.glob("jobs/*/notes-*.json"))) == 2
+
+    before = len(server.chats())
+    server.routes[CHAT] = honest
+    assert program.run(*command).code == 0
+    rest = [asked.body for asked in server.chats()[before:]]
+    assert program.run(*command, "--overwrite").code == 0
+    undisturbed = [asked.body for asked in server.chats()[before + len(rest) :]]
+    assert undisturbed == [*crashed[:2], *rest]
+    assert not list(program.home.glob("jobs/*/notes-*.json"))
+
+
+def test_a_server_is_told_of_once_for_all_files(program, server, srt):
+    other = shutil.copy(srt, srt.with_name("other.en.srt"))
+    ended = program.run("summarise", srt.name, Path(other).name, "--llm", server.url)
+    assert ended.code == 0
+    assert ended.out.count(" on llama.cpp at ") == 1
 
 
 def test_what_the_environment_says_is_taken_and_its_key_is_sent(program, server, srt):
@@ -251,9 +286,11 @@ def test_a_server_that_is_down_costs_no_subtitles(program):
 
 
 def test_without_a_model_sentences_are_picked_and_the_way_to_a_model_is_told(program, srt):
-    ended = program.run("summarise", srt.name, TRANSCRIBE_OFFLINE="1")
+    other = shutil.copy(srt, srt.with_name("other.en.srt"))
+    ended = program.run("summarise", srt.name, Path(other).name, TRANSCRIBE_OFFLINE="1")
     assert ended.code == 0
-    assert "extractive, no LLM: " in ended.out
+    assert ended.out.count("extractive, no LLM: ") == 1
+    assert "extractive, no LLM" in Path(other).with_name("other.summary.md").read_text()
     assert "give --llm" in ended.out
     assert "extractive, no LLM" in (program.folder / "talk.summary.md").read_text()
 
@@ -266,11 +303,13 @@ def test_llama_cpp_itself_may_write_nonsense_and_nothing_is_at_risk(program):
     key = b"llama.context_length\x04\x00\x00\x00"
     short, long = ((key + tokens.to_bytes(4, "little")) for tokens in (2048, 8192))
     path.write_bytes(path.read_bytes().replace(short, long))
-    srt = program.folder / "talk.en.srt"
-    srt.write_text(srt_of(talk(1)))
-    ended = program.run("summarise", srt.name, "--llm", "tiny.gguf", "--threads", "1")
-    assert ended.code in (0, 3)
+    for name in ("talk", "other"):
+        (program.folder / f"{name}.en.srt").write_text(srt_of(talk(1)))
+    files = ("talk.en.srt", "other.en.srt")
+    ended = program.run("summarise", *files, "--llm", "tiny.gguf", "--threads", "1", "--json")
     assert "Traceback" not in ended.out + ended.err
-    assert "on cpu" in ended.out  # it was loaded, and why so
-    made = names(program, "talk.summary.*")
-    assert bool(made) == (ended.code == 0)
+    assert ended.err.count(" on cpu") == 1  # it was loaded once, and why so
+    for name, outcome in ended.outcomes.items():
+        assert outcome["exit_code"] in (0, 3)
+        made = names(program, f"{name.partition('.')[0]}.summary.*")
+        assert bool(made) == (outcome["exit_code"] == 0)

@@ -20,14 +20,9 @@ from tests.end_to_end.test_summaries import CHAT, DEMO, request_of, writer
 from tests.models.text import llm_server
 from tests.models.text.llm_server import Said, events, serving
 from tests.pipeline.summaries.scripted_engine import GARBAGE, WRONG_SCHEMA, data_of, own_answer
-from workers.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(Settings, "llm_patience_s"), reason="TRANSCRIBE_LLM_PATIENCE is not there yet"
-)
 
 PATIENCE_S = "1.5"
 SLOW_S = 1.0

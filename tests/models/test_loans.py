@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from threading import Barrier, Event, Thread
 
 import pytest
 
-from models.loans import Loans
+from models.loans import Loans, nothing
 
 PATIENCE_S = 20.0
 
@@ -17,9 +18,9 @@ class Thing:
 
 
 class Shop:
-    def __init__(self):
-        self.loans = Loans()
-        self.made = []
+    def __init__(self, heed=nothing):
+        self.loans = Loans(heed, lambda thing: self.ended.append(thing.kind))
+        self.made, self.ended = [], []
 
     def lend(self, kind):
         def make():
@@ -116,3 +117,81 @@ def test_what_was_dropped_is_not_lent_again():
         assert other is not thing
         shop.loans.drop(thing)  # somebody else's news, too late
     assert shop.loans.thing is other
+
+
+# ── what nobody has any more is ended ────────────────────────────────────────────────────────
+
+
+def test_a_thing_is_ended_once_before_the_next_is_made():
+    shop = Shop()
+    with shop.lend("a"), shop.lend("a"):
+        pass
+    assert shop.ended == []  # it is kept
+
+    def make():
+        assert shop.ended == ["a"]
+        return Thing("b")
+
+    with shop.loans.lend(lambda thing: thing.kind == "b", make):
+        pass
+    assert shop.ended == ["a"]
+
+
+def test_what_is_let_go_is_ended_unless_somebody_has_it():
+    shop = Shop()
+    with shop.lend("a"):
+        shop.loans.let_go()
+        assert shop.ended == []
+    shop.loans.let_go()
+    shop.loans.let_go()
+    assert (shop.ended, shop.loans.thing) == (["a"], None)
+
+
+def test_what_was_dropped_is_ended_when_the_last_gives_it_back():
+    shop = Shop()
+    with shop.lend("a") as thing:
+        with shop.lend("a"):
+            shop.loans.drop(thing)
+        assert shop.ended == []
+    assert shop.ended == ["a"]
+    with shop.lend("b") as thing:
+        pass
+    shop.loans.drop(thing)  # nobody has it
+    assert shop.ended == ["a", "b"]
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("who", ["first", "second"])
+def test_whoever_waits_can_stop(who):
+    """The first waits for the thing to be given back, the second for its turn."""
+    waiting, stopped, order = Event(), Event(), []
+
+    def heed():
+        if threading.current_thread().name == who and waiting.is_set():
+            raise Stopped
+
+    shop = Shop(heed)
+
+    def wait():
+        try:
+            with shop.lend("b"):
+                order.append(threading.current_thread().name)
+        except Stopped:
+            stopped.set()
+
+    with shop.lend("a"):
+        first = Thread(target=wait, name="first")
+        first.start()
+        while not shop.loans._turn.locked():
+            pass
+        second = Thread(target=wait, name="second")
+        second.start()
+        waiting.set()
+        assert stopped.wait(PATIENCE_S)
+        assert order == []
+    for thread in (first, second):
+        thread.join(PATIENCE_S)
+    assert order == [{"first": "second", "second": "first"}[who]]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import pytest
+
+from pipeline.errors import BadOption
 from workers.settings import load
 from workers.web import WebOptions
 
@@ -41,3 +44,14 @@ def test_an_empty_variable_is_as_good_as_none():
     settings = load({"TRANSCRIBE_MODEL": "", "TRANSCRIBE_HOME": "", "XDG_CACHE_HOME": ""})
     assert settings.model is None
     assert settings.home.is_absolute()
+
+
+def test_patience_is_a_number_of_seconds():
+    assert load({}).llm_patience_s is load({"TRANSCRIBE_LLM_PATIENCE": ""}).llm_patience_s is None
+    assert load({"TRANSCRIBE_LLM_PATIENCE": "90.5"}).llm_patience_s == 90.5
+
+
+@pytest.mark.parametrize("text", ["ten minutes", "0", "-1", "inf", "nan"])
+def test_patience_that_is_no_number_of_seconds_is_refused(text):
+    with pytest.raises(BadOption, match="TRANSCRIBE_LLM_PATIENCE=.*such as 600"):
+        load({"TRANSCRIBE_LLM_PATIENCE": text})

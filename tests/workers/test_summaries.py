@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -32,6 +32,7 @@ class Engines(ScriptedEngines):
         super().__init__(speech.ScriptedEngine(), speech.ScriptedDetector(()))
         self.failure = None
         self.on_loan = lambda: None
+        self.rested = 0
 
     @contextmanager
     def text(self, llm):
@@ -39,6 +40,9 @@ class Engines(ScriptedEngines):
         if self.failure:
             raise self.failure
         yield ScriptedEngine()
+
+    def rest(self):
+        self.rested += 1
 
 
 class Shown:
@@ -154,6 +158,39 @@ def test_one_file_after_the_other_is_shown_with_what_came_of_it(talked, machiner
     ]
     assert "a.summary.md" in shows[1][2]
     assert "srt" not in shows[1][2]  # that was told before
+
+
+def test_a_summary_that_is_there_is_told_as_one_that_stays_like_subtitles(talked, machinery):
+    ended, names = [talked("a")], ("a.summary.md", "a.summary.json", "a.chapters.json")
+    made, known = Shown(), Shown()
+    ((_, first),) = through(ended, machinery, made)
+    ((_, second),) = through(ended, machinery, known)
+    assert second == first
+    files = ", ".join(str(ended[0][0].path.with_name(name)) for name in names)
+    assert made.told[-1] == ("show", "a.mp3", files)
+    again = f"skipped: {files} exist: --overwrite makes them again."
+    assert known.told[-1] == ("show", "a.mp3", again)
+
+
+def test_one_file_that_is_there_is_it_and_not_them(talked, machinery):
+    def markdown(request):
+        return job_of(request, formats=("md",))
+
+    ended, shown = [talked("a")], Shown()
+    for _ in range(2):
+        through(ended, machinery, shown, markdown)
+    assert "a.summary.md exists: --overwrite makes it again." in shown.told[-1][2]
+
+
+@pytest.mark.parametrize("failure", [None, KeyboardInterrupt()])
+def test_nobody_wants_a_model_after_the_last_file(talked, machinery, engines, failure):
+    rested = []
+    engines.on_loan = lambda: rested.append(engines.rested)
+    engines.failure = failure
+    with nullcontext() if failure is None else pytest.raises(KeyboardInterrupt):
+        through([talked("a"), talked("b")], machinery, Shown())
+    assert set(rested) == {0}
+    assert engines.rested == 1
 
 
 def test_a_failure_is_told_and_the_next_is_summed_up(talked, machinery, engines):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
+from pipeline.source import take
+from pipeline.store import Store
+from pipeline.types import Job, OutputOptions, SpeechOptions
+from tests.models.text.tiny import write_tiny
 from tests.pipeline.summaries.talks import talk
 from tests.pipeline.summaries.test_job import srt_of
 from workers.cli import main
@@ -70,13 +77,40 @@ def test_what_is_there_stays_unless_it_is_to_be_overwritten(summarise, srt, tmp_
     (tmp_path / "talk.summary.md").write_text("edited")
     code, outcomes = summarise(srt)
     assert (code, outcomes["talk.en.srt"]["state"]) == (0, "skipped")
-    assert "--overwrite makes them again" in outcomes["talk.en.srt"]["reason"]
+    assert "exist: --overwrite makes them again." in outcomes["talk.en.srt"]["reason"]
     (tmp_path / "talk.chapters.json").unlink()
     _, outcomes = summarise(srt)
     assert outcomes["talk.en.srt"]["outputs"] == [str(tmp_path / "talk.chapters.json")]
     assert (tmp_path / "talk.summary.md").read_text() == "edited"
     summarise(srt, "--overwrite")
     assert "harbour" in (tmp_path / "talk.summary.md").read_text()
+
+
+def test_what_is_kept_of_a_transcript_that_is_summed_up_is_cleaned_away(summarise, srt, own_home):
+    summarise(srt)
+    (folder,) = own_home.glob("jobs/*")
+    assert not list(folder.glob("notes-*"))
+    assert Store(own_home).clean(everything=False) > 0
+    assert not folder.exists()
+
+
+def test_a_transcript_that_another_process_is_at_is_busy(summarise, srt, own_home):
+    job = Job(take(srt), SpeechOptions(), OutputOptions())
+    with Store(own_home).open_folder(job):
+        code, outcomes = summarise(srt)
+    assert (code, outcomes["talk.en.srt"]["error"]) == (4, "Busy")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is left")
+def test_nobody_wants_a_model_after_the_last_file(summarise, srt, tmp_path):
+    pytest.importorskip("xllamacpp")
+    llm = write_tiny(tmp_path / "tiny.gguf")
+    code, outcomes = summarise(srt, "--llm", llm, "--threads", "1")
+    assert code in (0, 3)
+    assert "xllamacpp" not in str(outcomes)  # it was there
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
+    assert not [line for line in commands if b"llama_child" in line]
 
 
 def test_one_bad_file_stops_no_other_and_is_told_with_its_reason(summarise, srt, tmp_path):

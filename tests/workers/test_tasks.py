@@ -332,5 +332,6 @@ def test_who_has_nothing_to_hear_gives_memory_back_to_who_is_to_sum_up(desk):
     assert (record.state, record.attempts, record.reason) == ("queued", 0, "no room")
     assert [path.name for path in record.outputs] == ["episode.en.srt"]
     assert desk.messages("speech") >= rung
+    assert crowded.rested == 1, "an idle text worker keeps no language model"
     work("speech")
-    assert crowded.rested == 1
+    assert crowded.rested == 2

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -55,9 +57,13 @@ def children():
     return [int(pid) for pid, line in zip(found, commands, strict=True) if b"llama_child" in line]
 
 
+def running(*arguments):
+    return closing(llama.load(*arguments))
+
+
 @pytest.fixture
 def engine(tiny):
-    with llama.running(choice_of(tiny), tiny, QUICK, nothing) as engine:
+    with running(choice_of(tiny), tiny, QUICK, nothing) as engine:
         yield engine
 
 
@@ -74,7 +80,7 @@ def test_tokens_are_those_of_the_model_with_its_template(engine):
     """<s>, 2 turns of <|im_start|>role\\n…<|im_end|>\\n and the opening of the third, in bytes."""
     turns = ["system\nsys", "user\n", "assistant\n"]
     expected = 1 + sum(len(turn) + 1 for turn in turns) + 2 * 2
-    assert engine.count_tokens(replace(ASKED, user="")) == expected
+    assert engine.count_tokens(replace(ASKED, user="x")) == expected + 1
     assert engine.count_tokens(replace(ASKED, user="hello")) == expected + 5
     assert engine.count_tokens(replace(ASKED, user="ж" * 50)) == expected + 100
 
@@ -131,7 +137,7 @@ def test_it_can_be_interrupted_and_asked_again(tiny):
         if len(began) == 3:
             raise InterruptedError
 
-    with llama.running(choice_of(slow, 2048), slow, QUICK, nothing) as engine:
+    with running(choice_of(slow, 2048), slow, QUICK, nothing) as engine:
         with pytest.raises(InterruptedError):
             engine.answer(TextRequest("s", "hello " * 150, 1500), heed)
         stopped_s = time.monotonic()
@@ -147,15 +153,33 @@ def test_loading_can_be_interrupted(tiny):
     impatient = replace(QUICK, patience=replace(QUICK.patience, beat_s=0))
     with (
         pytest.raises(InterruptedError),
-        llama.running(choice_of(tiny), tiny, impatient, interrupt),
+        running(choice_of(tiny), tiny, impatient, interrupt),
     ):
         pass
     assert children() == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is left")
+def test_a_second_start_that_is_interrupted_leaves_no_second_child(engine):
+    def interrupt():
+        raise InterruptedError
+
+    os.kill(engine._child._process.pid, signal.SIGKILL)
+    with pytest.raises(OutOfMemory):
+        engine.answer(ASKED, nothing)
+    calm, usual = engine._heed, engine._options
+    engine._heed = interrupt
+    engine._options = replace(QUICK, patience=replace(QUICK.patience, beat_s=0))
+    with pytest.raises(InterruptedError):
+        engine.answer(ASKED, nothing)
+    engine._heed, engine._options = calm, usual
+    assert engine.answer(ASKED, nothing).text
+    assert children() == [engine._child._process.pid]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is left")
 def test_nothing_is_left_afterwards(tiny):
-    with llama.running(choice_of(tiny), tiny, QUICK, nothing) as engine:
+    with running(choice_of(tiny), tiny, QUICK, nothing) as engine:
         engine.answer(ASKED, nothing)
         [pid] = children()
         assert "VmRSS" in Path(f"/proc/{pid}/status").read_text()
@@ -180,6 +204,67 @@ def test_a_child_that_is_killed_is_told_and_replaced(engine, number, error):
     with pytest.raises(error, match=rf"tiny.gguf.*signal {number}"):
         engine.answer(ASKED, nothing)
     assert engine.answer(ASKED, nothing) == first
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_one_that_ended_is_not_well_before_it_is_asked(engine, number):
+    assert engine.is_well
+    os.kill(engine._child._process.pid, number)
+    assert not engine._child.lingers()
+    assert not engine.is_well
+
+
+def test_one_that_hangs_is_not_well_until_it_answers(engine):
+    question, silence_s = replace(ASKED, user="ж" * 600), QUICK.patience.silence_s
+    with pytest.raises(TextEngineFailed):
+        engine.answer(question, nothing)  # more than the context: it says so at once
+    assert engine.is_well
+
+    os.kill(engine._child._process.pid, signal.SIGSTOP)
+    set_silence(engine, 0.1)
+    with pytest.raises(TextEngineFailed, match="silent"):
+        engine.answer(ASKED, nothing)
+    assert not engine.is_well
+    with pytest.raises(TextEngineFailed):
+        engine.count_tokens(ASKED)
+    assert not engine.is_well
+
+    set_silence(engine, silence_s)
+    os.kill(engine._child._process.pid, signal.SIGCONT)
+    assert engine.answer(ASKED, nothing).text
+    assert engine.is_well
+
+
+def set_silence(engine, silence_s):
+    patience = replace(QUICK.patience, silence_s=silence_s)
+    engine._options = replace(engine._options, patience=patience)
+    engine._chat._patience = patience
+
+
+def test_threads_that_ask_wait_for_their_turn(engine):
+    alone = engine.answer(ASKED, nothing)
+    counts, answers = [], []
+
+    def ask():
+        answers.append(engine.answer(ASKED, nothing))
+        counts.append(engine.count_tokens(ASKED))
+
+    threads = [Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers == [alone] * 4
+    assert counts == [alone.prompt_tokens] * 4
+
+
+def test_whoever_waits_for_its_turn_can_stop(engine):
+    def stop():
+        raise InterruptedError
+
+    with engine._asked(nothing, 0.0), pytest.raises(InterruptedError):
+        engine.answer(ASKED, stop)
+    assert engine.answer(ASKED, nothing).text
 
 
 def test_a_child_does_not_outlive_its_parent(tiny):
@@ -236,7 +321,7 @@ def test_a_broken_model_is_told_and_costs_only_the_child(tiny, tmp_path, how):
     assert broken.read_bytes() != content
     with (
         pytest.raises(BadCheckpoint, match=r"broken.gguf could not be loaded by llama.cpp \(.+\):"),
-        llama.running(choice_of(broken), broken, QUICK, nothing),
+        running(choice_of(broken), broken, QUICK, nothing),
     ):
         pass
     assert children() == []
@@ -247,7 +332,7 @@ def test_a_model_that_does_not_fit_is_a_lack_of_memory(tiny):
     huge = replace(huge, context_tokens=2**30)  # a cache of 512 GiB
     with (
         pytest.raises(OutOfMemory, match="tiny.gguf does not fit into memory"),
-        llama.running(huge, tiny, QUICK, nothing),
+        running(huge, tiny, QUICK, nothing),
     ):
         pass
 
@@ -257,7 +342,7 @@ def test_a_name_that_llama_cpp_cannot_take_is_told(tiny, tmp_path):
     odd.symlink_to(tiny)
     with (
         pytest.raises(ModelUnavailable, match="is not UTF-8: rename it"),
-        llama.running(choice_of(odd), odd, QUICK, nothing),
+        running(choice_of(odd), odd, QUICK, nothing),
     ):
         pass
 

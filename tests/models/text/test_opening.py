@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -12,11 +13,10 @@ from models.memory import Gpu, Machine
 from models.text import llama_process, opening
 from models.text.chat import nothing
 from models.text.choose_llm import GIB
-from models.text.opening import TextEngineOptions, open_text_engine
+from models.text.opening import TextEngineOptions, start_text_engine
 from models.text.wire import Patience
 from pipeline.errors import BadCheckpoint, BadOption, ModelUnavailable
 from pipeline.types import TextRequest
-from tests.models.text import llm_server
 
 pytest.importorskip("xllamacpp")
 
@@ -40,30 +40,13 @@ def notes():
     return []
 
 
-def opened(*arguments, **more):
-    """What becomes of an attempt to open it."""
-    with open_text_engine(*arguments, **more):
-        pass
-
-
-@pytest.mark.parametrize("where", [None, "none"])
-def test_without_a_model_there_is_no_engine(options, notes, where):
-    with open_text_engine(where, options, notes.append) as engine:
-        assert engine is None
-
-
-def test_an_address_is_a_server(options, notes):
-    with (
-        llm_server.serving(llm_server.ollama) as server,
-        open_text_engine(server.url, replace(options, context_tokens=9000), notes.append) as engine,
-    ):
-        assert engine.description.context_tokens == 9000
-        assert engine.answer(ASKED, nothing).text == "one two"
-    assert notes == [engine.description.reason]
+def started(*arguments, **more):
+    """The engine, closed at the end."""
+    return closing(start_text_engine(*arguments, **more))
 
 
 def test_a_file_is_run_here(options, notes, tiny):
-    with open_text_engine(str(tiny), options, notes.append, look=with_ram(4)) as engine:
+    with started(str(tiny), options, notes.append, look=with_ram(4)) as engine:
         assert engine.description.context_tokens == 2048
         assert engine.answer(ASKED, nothing).answer_tokens == 20
     assert notes == [engine.description.reason]
@@ -91,7 +74,7 @@ def test_less_is_tried_when_memory_turns_out_to_be_short(options, notes, tiny, l
     trained_for = key + (2048).to_bytes(4, "little")
     long.write_bytes(tiny.read_bytes().replace(trained_for, trained_for_more))
     wide = replace(options, context_tokens=2**20)  # 3.5 GiB for cache and mask
-    with open_text_engine(str(long), wide, notes.append, look=with_ram(8)) as engine:
+    with started(str(long), wide, notes.append, look=with_ram(8)) as engine:
         assert 2**14 <= engine.description.context_tokens <= 2**18
         assert engine.answer(ASKED, nothing).answer_tokens == 20
     assert "long.gguf does not fit into memory (llama.cpp: " in notes[1]
@@ -99,16 +82,16 @@ def test_less_is_tried_when_memory_turns_out_to_be_short(options, notes, tiny, l
 
 
 def test_a_gpu_that_llama_cpp_cannot_use_is_told(options, notes, tiny):
-    with open_text_engine(str(tiny), options, notes.append, look=with_ram(4, GPU)) as engine:
+    with started(str(tiny), options, notes.append, look=with_ram(4, GPU)) as engine:
         assert " on cpu" in engine.description.reason
     assert "cannot use the GPU (A GPU)" in notes[0]
     with pytest.raises(BadOption, match="no device cuda"):
-        opened(str(tiny), replace(options, device="cuda"), notes.append, look=with_ram(4, GPU))
+        started(str(tiny), replace(options, device="cuda"), notes.append, look=with_ram(4, GPU))
 
 
 def test_a_model_that_cannot_be_fetched_is_told(options, notes):
     with pytest.raises(ModelUnavailable, match=r"qwen3-4b is not on this machine.*forbids"):
-        opened("qwen3-4b", options, notes.append, look=with_ram(16))
+        started("qwen3-4b", options, notes.append, look=with_ram(16))
 
 
 def test_if_any_would_do_one_that_is_here_is_taken(options, notes, tiny, monkeypatch):
@@ -118,7 +101,7 @@ def test_if_any_would_do_one_that_is_here_is_taken(options, notes, tiny, monkeyp
     known = replace(spec, gguf_files=(replace(file, sha256=None),))
     models = tuple(known if each is spec else each for each in opening.LLMS)
     monkeypatch.setattr(opening, "LLMS", models)
-    with open_text_engine("auto", options, notes.append, look=with_ram(16)) as engine:
+    with started("auto", options, notes.append, look=with_ram(16)) as engine:
         assert engine.description.model == "qwen2.5-0.5b, q4_k_m"
     assert "qwen3-4b is not on this machine" in notes[0]
     assert "a model that is on this machine is taken" in notes[0]
@@ -130,14 +113,13 @@ def test_if_any_would_do_one_that_is_here_is_taken(options, notes, tiny, monkeyp
         ("qwen3", BadOption, "did you mean .*qwen3-4b"),
         ("", BadOption, "no language model"),
         ("nowhere/my.gguf", ModelUnavailable, "is not there"),
-        ("http://", BadOption, "is no address"),
         (__file__ + "/../conftest.py", BadCheckpoint, "does not begin"),
         ("llama-3.3-70b", ModelUnavailable, "does not fit into memory: it needs 4"),
     ],
 )
 def test_what_cannot_be_is_told(options, notes, where, error, words):
     with pytest.raises(error, match=words):
-        opened(where, options, notes.append, look=with_ram(8))
+        started(where, options, notes.append, look=with_ram(8))
 
 
 @pytest.mark.parametrize("tokens", [0, 1023, 2**20 + 1])
