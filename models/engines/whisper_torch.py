@@ -129,6 +129,8 @@ class WhisperTorch:
 
 def _requests(loaded: Loaded, slots: Slots, desk: Desk, room: int) -> list[Request]:
     """The next parts, encoded; questions are answered on the way."""
+    import numpy as np
+
     desk.fill(room)
     while question := desk.question:
         (features,) = _encode(loaded, [question.clip])
@@ -136,7 +138,7 @@ def _requests(loaded: Loaded, slots: Slots, desk: Desk, room: int) -> list[Reque
         desk.fill(room)  # a question takes no room
     clips = [part.clip for part in desk.parts(room)]
     requests = [
-        Request(features, clip.options, zlib.crc32(clip.samples.tobytes()))
+        Request(features, clip.options, zlib.crc32(np.ascontiguousarray(clip.samples).data))
         for clip, features in zip(clips, _encode(loaded, clips), strict=True)
     ]
     for request in requests:
