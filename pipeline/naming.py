@@ -93,7 +93,7 @@ def stems(source: Path) -> Iterator[str]:
 
 def _path(job: Job, stem: str, language: str, kind: Format) -> Path:
     folder = job.output.output_dir or job.source.path.parent
-    return folder / _fitted(
+    return folder / fitted(
         job.output.name,
         stem,
         language=written_language(job, language),
@@ -108,7 +108,7 @@ def written_language(job: Job, language: str) -> str:
     return "en" if job.speech.task == "translate" else language
 
 
-def _fitted(template: str, stem: str, **fields: str) -> str:
+def fitted(template: str, stem: str, **fields: str) -> str:
     """Fill in the template; a name too long for the file system loses the end of its stem."""
     name = template.format(stem=stem, **fields).replace("/", "_")
     excess_bytes = len(os.fsencode(name)) - MAX_NAME_BYTES

@@ -6,16 +6,15 @@ whose an output path is.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
-import os
 import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pipeline import codec
 from pipeline.files import write_whole
+from pipeline.naming import fitted
 from pipeline.summaries.cleaning import visible
 from pipeline.summaries.markdown import render_markdown
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from pipeline.summaries.options import SummaryFormat
     from pipeline.summaries.records import Chapter, Summary
 
-MAX_NAME_BYTES = 255  # of ext4, XFS, APFS, NTFS alike
 _FFMETADATA = re.compile(r"[=;#\\\n]")  # ffmpeg-formats, "Metadata": escaped with a backslash
 
 SUFFIXES: MappingProxyType[SummaryFormat, str] = MappingProxyType(
@@ -44,7 +42,7 @@ def summary_targets(
     folder: Path, stem: str, formats: tuple[SummaryFormat, ...]
 ) -> dict[SummaryFormat, Path]:
     """Where each format goes; a stem too long for the file system loses its end."""
-    return {kind: folder / _fitted(stem, SUFFIXES[kind]) for kind in formats}
+    return {kind: folder / fitted("{stem}" + SUFFIXES[kind], stem) for kind in formats}
 
 
 def write_summary(
@@ -131,12 +129,3 @@ def _value(text: str) -> str:
 def _clock(time_s: float) -> str:
     minutes, ms = divmod(round(time_s * 1000), 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{ms // 1000:02}.{ms % 1000:03}"
-
-
-def _fitted(stem: str, suffix: str) -> str:
-    excess_bytes = len(os.fsencode(stem + suffix)) - MAX_NAME_BYTES
-    if excess_bytes <= 0:
-        return stem + suffix
-    mark = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:6]
-    kept = os.fsencode(stem)[: -(excess_bytes + len(mark))]
-    return kept.decode(errors="ignore") + mark + suffix
