@@ -192,7 +192,7 @@ def _of_modules(model: Model, work: _Work) -> tuple[_Moment, ...]:
     caches_bytes = _pairs_bytes(model, tokens) + _waiting_bytes(n, work)
     passing = (
         _encode_bytes(model, work),
-        _word_times_bytes(n) + _logits_bytes(n),
+        _word_times_bytes(n) + _logits_bytes(model, work.slots),
         _copied_bytes(model, work),
     )
     return tuple(_Moment(passing_bytes, caches_bytes) for passing_bytes in passing)
@@ -247,9 +247,10 @@ def _word_times_bytes(n: Dimensions) -> int:
     return 2 * _alignment_heads(n) * _aligned_tokens(n) * n.n_audio_ctx * FLOAT_BYTES
 
 
-def _logits_bytes(n: Dimensions) -> int:
-    """Of the tokens that are timed, a copy, and probabilities; no step has as many rows."""
-    return 3 * _aligned_tokens(n) * n.n_vocab * FLOAT_BYTES
+def _logits_bytes(model: Model, slots: int) -> int:
+    """Of a step, or of tokens that are timed, with a copy; whole numbers first where quantised."""
+    copies = 4 if model.quantisation in ("int8", "int4") else 2
+    return copies * max(slots, _TOGETHER) * model.dimensions.n_vocab * FLOAT_BYTES
 
 
 def _copied_bytes(model: Model, work: _Work) -> int:

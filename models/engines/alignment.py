@@ -72,7 +72,7 @@ def find_alignment(
     aligned = decoder.align(slot, place, given, tokenizer.eot)
     probabilities = aligned.probabilities[before : before + len(text)].tolist()
     matrix = salience(aligned.scores, num_frames // 2)[before:-1]
-    text_indices, time_indices = _time_warping()(-matrix.double().cpu().numpy())
+    text_indices, time_indices = _time_warping()(-matrix.cpu().double().numpy())
     edges = np.pad(np.cumsum([len(tokens) for tokens in word_tokens[:-1]]), (1, 0))
     jumps = np.pad(np.diff(text_indices), (1, 0), constant_values=1).astype(bool)
     times = time_indices[jumps] / TOKENS_PER_SECOND

@@ -6,6 +6,7 @@ clips, batches, segments, words.
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -50,7 +51,9 @@ def is_repetitive(result: DecodingResult, options: SpeechOptions) -> bool:
 
 
 def is_silence(result: DecodingResult, options: SpeechOptions) -> bool:
-    """Whether nothing was said, so that the text is to be thrown away."""
+    """Whether nothing was said, so that the text is to be thrown away; also what overflowed."""
+    if math.isnan(result.avg_logprob):
+        return True
     sure = _above(result.avg_logprob, options.log_probability_limit)
     return _above(result.no_speech_prob, options.no_speech_limit) and not sure
 

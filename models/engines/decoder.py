@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from models.shortage import is_shortage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _FRAMES = 1500  # of an encoded window that the kernels take; all published models have it
 _HEAD = 64  # the same for the width of a head
+_ROWS = 4  # whose shares are looked at together
 
 
 class Aligned(NamedTuple):
@@ -77,7 +80,10 @@ class Decoder(Protocol):
 def fastest(
     model: Whisper, places: int, slots: int, threads: int | None = None
 ) -> tuple[Decoder, str]:
-    """The fastest decoder that is right for the model, and why. `threads`: torch's unless given."""
+    """The fastest decoder that is right for the model, and why. `threads`: torch's unless given.
+
+    Raises what a lack of memory raises: other decoders need more.
+    """
     import torch
 
     unfit = _unfit(model)
@@ -87,7 +93,9 @@ def fastest(
             from models.kernels.tiles import CHOSEN
 
             decoder = KernelDecoder(model, places, slots, threads or torch.get_num_threads())
-        except Exception as error:  # noqa: BLE001  - whatever ails the compiler, whisper's own works
+        except Exception as error:  # whatever ails the compiler, whisper's own works
+            if is_shortage(error):
+                raise
             unfit = str(error) or type(error).__name__
         else:
             return decoder, f"int8 kernels for {CHOSEN.name}"
@@ -115,10 +123,15 @@ def _unfit(model: Whisper) -> str | None:
 def of_following(logits: Tensor, following: Sequence[int], below: int) -> Tensor:
     """The probability (n,) of each following token among those below `below`; logits (n, V).
 
-    What it says of other tokens means nothing.
+    What it says of other tokens means nothing. A few rows after the other: the shares of all would
+    be as large as the logits.
     """
     import torch
 
     chosen = torch.tensor(following, device=logits.device).clamp_max(below - 1)
-    shares = logits[:, :below].softmax(-1)
-    return shares.gather(1, chosen[:, None])[:, 0]
+    shares = logits.new_empty(len(logits))
+    for first in range(0, len(logits), _ROWS):
+        rows = slice(first, first + _ROWS)
+        likely = logits[rows, :below].softmax(-1).gather(1, chosen[rows, None])
+        shares[rows] = likely[:, 0]
+    return shares

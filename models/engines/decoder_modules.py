@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from whisper.model import Whisper
 
+ROWS_AT_ONCE = 24  # whose logits are wanted of one text
+
 
 class ModuleDecoder:
     """A `models.engines.decoder.Decoder`."""
@@ -77,15 +79,23 @@ class ModuleDecoder:
         with torch.inference_mode():
             queries: list[Tensor] = []
             x = self._forward(self._feed([tokens], slot, [0], [place]), queries)
+            scale = self._heard.shape[-1] ** -0.5  # at once: float16 ends at 65 504
             scores = [
-                queries[layer][0, head] @ self._heard[layer, 0, place, head].T
+                (queries[layer][0, head] * scale) @ self._heard[layer, 0, place, head].T
                 for layer, head in self._watched
             ]
-            scale = self._heard.shape[-1] ** -0.5
-            return Aligned(
-                of_following(self._logits(x[0, :-1]), tokens[1:], below),
-                torch.stack(scores).float().mul_(scale),
-            )
+            probabilities = self._of_following(x[0, :-1], tokens[1:], below)
+            return Aligned(probabilities, torch.stack(scores).float())
+
+    def _of_following(self, x: Tensor, following: Sequence[int], below: int) -> Tensor:
+        """Probabilities (m,) after states (m, d); all their logits would be as large as a model."""
+        import torch
+
+        found = []
+        for first in range(0, len(x), ROWS_AT_ONCE):
+            some = slice(first, first + ROWS_AT_ONCE)
+            found.append(of_following(self._logits(x[some]), following[some], below))
+        return torch.cat(found)
 
     def resized(self, places: int, slots: int) -> ModuleDecoder:
         """See Decoder."""
@@ -101,7 +111,7 @@ class ModuleDecoder:
         """What is fed, (s, n) tokens, to (s, n, d).
 
         The cross-attention's queries, (s, h, n, 64) of each layer, are added to `queries`. Nothing
-        here depends on numbers in memory, so that a CUDA graph can take it down.
+        here waits for the device.
         """
         decoder, (s, n) = self._decoder, feed.tokens.shape
         positions = decoder.positional_embedding[feed.positions]
@@ -110,7 +120,8 @@ class ModuleDecoder:
             own, cross = block.attn, block.cross_attn
             y = block.attn_ln(x)
             for cache, layer in zip(written, (own.key, own.value), strict=True):
-                cache[feed.slots, :, feed.positions] = layer(y).view(s, n, self._heads, -1)
+                new = layer(y).nan_to_num_()  # a mask of zeros would not keep a NaN from others
+                cache[feed.slots, :, feed.positions] = new.view(s, n, self._heads, -1)
             x = x + own.out(_joined(feed.attend_own(self._split(own.query(y)), *written)))
             q = self._split(cross.query(block.cross_attn_ln(x)))
             if queries is not None:

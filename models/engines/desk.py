@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from pipeline.types import Segment, Window
 
-MAX_ROUNDS = 16  # how often the rest of a window is heard: a bound on work, not met by speech
+# Bounds on work that speech does not meet: how often the rest of a window is heard, and up to which
+# round it is halved. Quarters hold 30 tokens a second; scripts with most tokens need 25.
+MAX_ROUNDS = 8
+HALVING_ROUNDS = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +76,11 @@ class Part:
     def may_continue(self) -> bool:
         """Whether what it leaves unheard may be heard in another round."""
         return self.round < MAX_ROUNDS
+
+    @property
+    def may_halve(self) -> bool:
+        """Whether it may be heard in halves."""
+        return self.round <= HALVING_ROUNDS
 
 
 class Desk:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.engines.decode import is_repetitive, is_silence
-from models.engines.segments import build, cut, part_of, settle
+from models.engines.segments import build, cut, is_sayable, part_of, settle
 from models.engines.words import align
 from pipeline.types import SAMPLE_RATE_HZ
 
@@ -31,6 +31,7 @@ def read(
     result: DecodingResult,
     *,
     may_continue: bool,
+    may_halve: bool,
 ) -> tuple[tuple[Segment, ...], tuple[Window, ...]]:
     """The segments of the clip in `place`, and the windows that are left to hear.
 
@@ -40,16 +41,18 @@ def read(
     if is_silence(result, options):
         return (), ()
     tokenizer = tokenizer_of(model, result.language, options.task)
+    heard_s = len(clip.samples) / SAMPLE_RATE_HZ
     # decoding stops after half of the text context, a little earlier with a long prompt
     full = len(result.tokens) >= model.dims.n_text_ctx // 2 - 2
     found = cut(
         result.tokens,
         timestamp_begin=tokenizer.timestamp_begin,
         eot=tokenizer.eot,
-        duration_s=len(clip.samples) / SAMPLE_RATE_HZ,
+        duration_s=heard_s,
         truncated=full and not is_repetitive(result, options),
     )
-    pieces, rest = settle(clip.window, found, may_continue=may_continue)
+    may_halve = may_halve and is_sayable(result.text, heard_s)
+    pieces, rest = settle(clip.window, found, may_continue=may_continue, may_halve=may_halve)
     texts = [tokenizer.decode(list(piece.tokens)) for piece in pieces]
     words = _words(decoder, place, tokenizer, clip, pieces)
     heard = part_of(clip.window, clip.window.start_s, rest[0].start_s) if rest else clip.window

@@ -26,6 +26,9 @@ TICK_S = 0.02  # one step of whisper's timestamps, which are also the shortest s
 MISSED_S = 1.0  # speech after the last timestamp that is worth hearing again
 MISSED_OPEN_S = 0.5  # the same, when the model itself says that something begins there
 ADVANCE_S = 1.0  # what is heard again starts at least this much later
+# Nobody says more: an auctioneer's 300 words a minute are 27. A text that is denser, without times,
+# is the model's own, and hearing it again in halves would only bring forth more of it.
+FASTEST_CHARACTERS_PER_S = 30.0
 UNKNOWN_LOG_PROBABILITY = -100.0  # for one that is no number; JSON has none for it
 
 
@@ -77,19 +80,27 @@ def cut(
 
 
 def settle(
-    window: Window, found: Cut, *, may_continue: bool
+    window: Window, found: Cut, *, may_continue: bool, may_halve: bool = True
 ) -> tuple[tuple[Piece, ...], tuple[Window, ...]]:
-    """The pieces to keep, and the parts of the window to hear again, in order."""
-    rest = _unheard(window, found) if may_continue else ()
+    """The pieces to keep, and the parts of the window to hear again, in order.
+
+    `may_halve`: also where nothing tells how far the text has come.
+    """
+    rest = _unheard(window, found, may_halve=may_halve) if may_continue else ()
     if found.unfinished is None or rest:
         return found.pieces, rest
     return (*found.pieces, found.unfinished), ()
 
 
-def _unheard(window: Window, found: Cut) -> tuple[Window, ...]:
+def is_sayable(text: str, length_s: float) -> bool:
+    """Whether somebody could have said so much in that time."""
+    return len(text) <= FASTEST_CHARACTERS_PER_S * length_s
+
+
+def _unheard(window: Window, found: Cut, *, may_halve: bool) -> tuple[Window, ...]:
     """What follows the last timestamp, where whisper's own seek would go on."""
     if not found.pieces:
-        return _halves(window) if found.unfinished else ()
+        return _halves(window) if found.unfinished and may_halve else ()
     resume_s = window.start_s + max(found.pieces[-1].end_s, ADVANCE_S)
     rest = part_of(window, resume_s, window.end_s)
     return (rest,) if rest.speech_s >= (MISSED_OPEN_S if found.unfinished else MISSED_S) else ()

@@ -174,5 +174,6 @@ def _settle(loaded: Loaded, desk: Desk, decoded: Decoded) -> Taken:
             part.clip,
             decoded.result,
             may_continue=part.may_continue,
+            may_halve=part.may_halve,
         )
     return desk.finish(decoded.request, segments, rest)

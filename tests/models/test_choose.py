@@ -318,7 +318,7 @@ MACHINES = [
         [(1.2, (7, 5))],
         True,
         "en transcribe balanced",
-        "small int8 cpu 8",
+        "small int4 cuda:0 1",
     ),
     (
         "RTX 3050 laptop, 4 GB",

@@ -282,3 +282,28 @@ def test_kernels_take_only_models_of_published_shapes():
     decoder, reason = fastest(model, 1, 1)
     assert isinstance(decoder, ModuleDecoder)
     assert "heads 64 wide" in reason
+
+
+def test_a_lack_of_memory_is_no_reason_for_a_decoder_that_needs_more(monkeypatch):
+    state = pytest.importorskip("models.engines.decoder_kernels", exc_type=ImportError)
+
+    def none_left(*_):
+        raise MemoryError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(state, "new_windows", none_left)
+    with pytest.raises(MemoryError):
+        fastest(int8_model(), 1, 1, 1)
+
+
+@pytest.mark.parametrize("kind", [FLOAT, MODULES_INT8, INT8])
+def test_a_window_that_overflowed_spoils_no_other_row(kind):
+    decoder, heard = make(kind, 2, 2), windows(2)
+    broken = heard[0].clone()
+    broken[3, 4] = float("nan")
+    decoder.hear(0, broken)
+    decoder.begin(0, 0, list(range(20)), (19,))
+    decoder.hear(0, heard[0])
+    decoder.begin(0, 0, [1, 2, 3], (2,))
+    decoder.hear(1, heard[1])
+    decoder.begin(1, 1, list(range(24)), (23,))
+    assert decoder.step([7, 7], [3, 24], [0, 1]).isfinite().all()

@@ -17,6 +17,7 @@ from models.engines.segments import (
     Piece,
     build,
     cut,
+    is_sayable,
     part_of,
     settle,
 )
@@ -125,6 +126,25 @@ def test_text_that_did_not_fit_is_heard_again_in_halves_cut_at_the_longest_pause
     assert [(half.start_s, half.end_s) for half in rest] == [(0.0, 19.0), (19.0, 30.0)]
     assert rest[0].spans + rest[1].spans == spoken.spans
     assert [half.start_s for half in settle(window(), found, may_continue=True)[1]] == [0.0, 15.0]
+
+
+def test_a_text_that_may_not_be_heard_in_halves_is_kept():
+    found = cut_tokens(at(0), 1, truncated=True)
+    pieces, rest = settle(window(), found, may_continue=True, may_halve=False)
+    assert ([piece.tokens for piece in pieces], rest) == ([(1,)], ())
+
+
+@pytest.mark.parametrize(
+    ("text", "length_s", "sayable"),
+    [
+        ("one two three four five six seven eight nine ten " * 3, 10.0, True),  # 180 a minute
+        ("one two three four five six seven eight nine ten " * 10, 15.0, False),  # 400 a minute
+        ("ഞാൻ നാളെ രാവിലെ വീട്ടിൽ പോകും. " * 8, 15.0, True),  # a few tokens for each sign
+        ("", 0.0, True),
+    ],
+)
+def test_nobody_says_more_than_thirty_characters_a_second(text, length_s, sayable):
+    assert is_sayable(text, length_s) == sayable
 
 
 def test_a_window_too_short_to_be_halved_keeps_its_text():

@@ -7,7 +7,7 @@ languages and tasks, and write nonsense at length.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -20,8 +20,10 @@ from models import demo
 from models.engines import decode as ours
 from models.engines.loaded import made_ready
 from models.engines.whisper_torch import WhisperTorch
+from models.registry import find
 from pipeline.errors import OutOfMemory
 from pipeline.types import SAMPLE_RATE_HZ, Clip, EngineDescription, Span, SpeechOptions, Window
+from tests.benchmarks.peers import checkpoint
 
 SPEECH = SpeechOptions(language="en", word_times=False, temperatures=(0.0,))
 TINY = ModelDimensions(
@@ -259,3 +261,35 @@ def test_the_language_is_the_likeliest_on_average(tiny_128, recordings):
     means = {code: sum(row[code] for row in rows) / 5 for code in rows[0]}
     assert guess.language == max(means, key=means.get)
     assert guess.probability == pytest.approx(max(means.values()), rel=1e-4)
+
+
+# ── nonsense ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_text_that_never_ends_and_that_nobody_could_say_is_not_heard_again_in_halves(
+    monkeypatch, recordings
+):
+    monkeypatch.setattr(checkpoint, "WORDS", 300)  # its end is due after decoding is cut off
+    dimensions = replace(find("tiny").dimensions, n_audio_layer=1, n_text_layer=1)
+    with ours.quiet():
+        state = checkpoint.scripted(dimensions)["model_state_dict"]
+    state["decoder.ln.weight"] *= 60  # so sure of itself that nothing else is tried
+    model = Whisper(ModelDimensions(**asdict(dimensions)))
+    model.load_state_dict(state)
+    hearing, encoded = engine(model), []
+    model.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    sound = np.resize(recordings[0], 30 * SAMPLE_RATE_HZ)
+    (heard,) = hearing.transcribe([clip(sound, replace(SPEECH, temperatures=(0.0, 0.4, 0.8)))])
+    (segment,) = heard.segments
+    assert len(segment.text) > 900
+    assert len(encoded) <= 1
+
+
+def test_a_window_that_overflowed_says_nothing(spoken, recordings):
+    broken = recordings[0][: 10 * SAMPLE_RATE_HZ].copy()
+    broken[1000] = np.nan
+    whole = clip(recordings[1][: 10 * SAMPLE_RATE_HZ])
+    first, second = engine(spoken).transcribe([clip(broken), whole])
+    assert first.segments == ()
+    (alone,) = engine(spoken).transcribe([whole])
+    assert [said.text for said in second.segments] == [said.text for said in alone.segments] != []
