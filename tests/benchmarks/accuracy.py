@@ -3,32 +3,43 @@
 Goes in: the bundled recordings and what is truly said in them. Comes out: a table, or with --json
 an object. Does not know: how the words were found.
 
-    python -m tests.benchmarks.accuracy [--json] [--quantisations]
+    python -m tests.benchmarks.accuracy [--json] [--quantisations] [--voices]
 
-With --quantisations, one after the other: how much each of them costs.
+With --quantisations, one after the other: how much each of them costs. With --voices, also 250
+sentences by voices that the demo model was trained with, and 250 by others: they are spoken by
+espeak-ng, flite and festival with the voices that `make demo-model` names, once.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import sys
 import tempfile
+import wave
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import srt
 
 from models.demo import EPISODE, EPISODE_REFERENCE, clips
+from models.demo.training.evaluate import recordings_of
+from models.demo.training.speech import RATE_HZ, Audio
+from models.demo.training.synth import make_pool
 from models.pool import Pool, PoolOptions
 from pipeline.ffmpeg import Tools
 from pipeline.run import run
 from pipeline.source import take
 from pipeline.store import Store
 from pipeline.types import Job, OutputOptions, Quantisation, SpeechOptions, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 QUANTISATIONS: tuple[Quantisation, ...] = ("float32", "bfloat16", "float16", "int8", "int4")
 
@@ -66,22 +77,58 @@ class Unheard:
     def note(self, text: str) -> None: ...
 
 
-def measure(quantisation: Quantisation = "auto") -> tuple[Accuracy, Accuracy]:
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Media, and what is truly said in each."""
+
+    name: str
+    media: tuple[Path, ...]
+    truth: tuple[tuple[Said, ...], ...]
+
+
+def bundled() -> tuple[Recordings, Recordings]:
     """The bundled episode, and the bundled clips taken together."""
-    with tempfile.TemporaryDirectory() as folder:
-        episode = cues_of(EPISODE, Path(folder), quantisation)
-        heard = [cues_of(clip.path, Path(folder), quantisation) for clip in clips()]
-    truth = [tuple(Said(s.start_s, s.end_s, s.text) for s in clip.segments) for clip in clips()]
-    episode_truth = read_srt(EPISODE_REFERENCE.read_text(encoding="utf-8"))
+    episode = read_srt(EPISODE_REFERENCE.read_text(encoding="utf-8"))
+    truth = (tuple(Said(s.start_s, s.end_s, s.text) for s in clip.segments) for clip in clips())
     return (
-        compare(quantisation, "episode", [episode_truth], [episode]),
-        compare(quantisation, "clips", truth, heard),
+        Recordings("episode", (EPISODE,), (episode,)),
+        Recordings("clips", tuple(clip.path for clip in clips()), tuple(truth)),
     )
 
 
-def cues_of(media: Path, folder: Path, quantisation: Quantisation) -> tuple[Said, ...]:
+def voices(pool: Path, folder: Path) -> Iterator[Recordings]:
+    """Held-out sentences by voices that were heard in training, and by others."""
+    for _ in make_pool(pool, 0, os.cpu_count() or 1):
+        pass
+    for part in ("seen", "unseen"):
+        found = list(recordings_of(pool / part))
+        media = [folder / f"{part}-{number}.wav" for number in range(len(found))]
+        for path, recording in zip(media, found, strict=True):
+            write_wav(path, recording.audio)
+        truth = ([Said(s.start_s, s.end_s, s.text) for s in one.truth] for one in found)
+        yield Recordings(part, tuple(media), tuple(map(tuple, truth)))
+
+
+def write_wav(path: Path, samples: Audio) -> None:
+    """16 bits, 16 kHz."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
+        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+
+
+def measure(
+    quantisation: Quantisation = "auto", recordings: Iterable[Recordings] | None = None
+) -> Iterator[Accuracy]:
+    """How well each is heard, the bundled ones unless others are given."""
+    with tempfile.TemporaryDirectory() as folder:
+        pool = Pool(PoolOptions(weights_dir=Path(folder)), lambda _: None)
+        for one in recordings or bundled():
+            heard = [cues_of(media, Path(folder), quantisation, pool) for media in one.media]
+            yield compare(quantisation, one.name, one.truth, heard)
+
+
+def cues_of(media: Path, folder: Path, quantisation: Quantisation, pool: Pool) -> tuple[Said, ...]:
     """The cues that the program writes for one recording."""
-    pool = Pool(PoolOptions(weights_dir=folder), lambda _: None)
     job = Job(
         take(media),
         SpeechOptions(model="demo", quantisation=quantisation),
@@ -102,8 +149,8 @@ def read_srt(text: str) -> tuple[Said, ...]:
 def compare(
     quantisation: Quantisation,
     name: str,
-    truth: list[tuple[Said, ...]],
-    heard: list[tuple[Said, ...]],
+    truth: Sequence[tuple[Said, ...]],
+    heard: Sequence[tuple[Said, ...]],
 ) -> Accuracy:
     """Word error rate over all recordings, and how far the starts of sentences are off."""
     import jiwer
@@ -155,13 +202,21 @@ def words_of(texts: tuple[Said, ...]) -> tuple[list[str], dict[int, float]]:
 def main() -> None:
     """Print the table, each line as soon as it is known."""
     wanted = QUANTISATIONS if "--quantisations" in sys.argv else ("auto",)
-    if "--json" in sys.argv:
-        rows = [asdict(row) for quantisation in wanted for row in measure(quantisation)]
-        print(json.dumps(rows, indent=1))
-        return
+    with tempfile.TemporaryDirectory() as folder:
+        spoken = voices(Path("build/demo-pool"), Path(folder)) if "--voices" in sys.argv else ()
+        recordings = (*bundled(), *spoken)
+        rows = chain.from_iterable(measure(quantisation, recordings) for quantisation in wanted)
+        if "--json" in sys.argv:
+            print(json.dumps(list(map(asdict, rows)), indent=1))
+        else:
+            show(rows)
+
+
+def show(rows: Iterable[Accuracy]) -> None:
+    """A line each."""
     columns = f"{'words':>7}{'WER':>8}{'sentences':>11}{'matched':>9}{'start error':>22}"
     print(f"{'':10}{'':9}{columns}")
-    for row in chain.from_iterable(map(measure, wanted)):
+    for row in rows:
         error = f"{row.start_error_median_s:.3f} / {row.start_error_p95_s:.3f} s"
         print(
             f"{row.quantisation:10}{row.recordings:9}{row.words:7}{row.word_error_rate:8.2%}"

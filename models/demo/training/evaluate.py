@@ -106,8 +106,8 @@ def evaluate(checkpoint: Path, pool: Path, sentences: int | None = None) -> Iter
     """All figures, as they come; of the pool's parts, only so many sentences if told."""
     models = {int8: load(checkpoint, int8=int8) for int8 in (False, True)}
     sets = {
-        "seen voices": list(_recordings(pool / "seen", sentences)),
-        "unseen voices": list(_recordings(pool / "unseen", sentences)),
+        "seen voices": list(recordings_of(pool / "seen", sentences)),
+        "unseen voices": list(recordings_of(pool / "unseen", sentences)),
         "episode": [Recording(whisper.load_audio(str(EPISODE)), read_srt(EPISODE_REFERENCE))],
         "clips": [Recording(whisper.load_audio(str(c.path)), c.segments) for c in clips()],
     }
@@ -166,7 +166,8 @@ def read_srt(path: Path) -> Segments:
     return cues
 
 
-def _recordings(part: Path, sentences: int | None) -> Iterator[Recording]:
+def recordings_of(part: Path, sentences: int | None = None) -> Iterator[Recording]:
+    """Sentences of a part of the pool, ten to a recording, with pauses."""
     rng, pool = random.Random(_LAYOUT_SEED), Pool(part)
     chosen: Sequence[Any] = pool.utterances[:sentences]
     for first in range(0, len(chosen), _PER_RECORDING):
