@@ -26,10 +26,14 @@ from workers.watch.sidecars import is_language
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeline.outputs import Outputs
     from pipeline.protocols import Engines, Listener
     from pipeline.store import Store
-    from pipeline.summaries.options import SummaryOptions
+    from pipeline.summaries.options import SummaryFormat, SummaryOptions
     from pipeline.types import Outcome, Source
+
+_SUFFIXES = (".srt", ".vtt", ".json")  # of transcripts
+_NO_TRANSCRIPT = "is a summary's file by its name, no transcript: rename it if it is one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +119,18 @@ def _one(path: Path, wish: _Wish, store: Store, engines: Engines, listener: List
     """
     from pipeline.files import ensure_writable
     from pipeline.folder import Done, output_id
-    from pipeline.summaries.job import media_link, summed_up
+    from pipeline.summaries.job import STAYS, media_link, summed_up
     from pipeline.summaries.reading import read_transcript
-    from pipeline.summaries.writing import summary_targets, write_summary
+    from pipeline.summaries.writing import write_summary
     from pipeline.types import Job, Outcome, OutputOptions, SpeechOptions
 
+    if is_summary(path):
+        return Outcome(path, "skipped", reason=f"{display(path)} {_NO_TRANSCRIPT}")
     stem, language = stem_of(path)
-    folder, media = wish.folder or path.parent, media_beside(path, stem)
+    folder, media = wish.folder or path.parent, media_of(path, stem, store.outputs)
     spoken = read_transcript(path, media_link(media, folder) if media else None)
     spoken = replace(spoken, language=spoken.language or language)
-    targets = summary_targets(folder, stem, wish.options.formats)
+    targets = _targets(path, media, folder, wish.options.formats, store.outputs)
     if not wish.overwrite and all(map(os.path.lexists, targets.values())):
         return there(path, targets.values())
     ensure_writable(folder)
@@ -132,9 +138,57 @@ def _one(path: Path, wish: _Wish, store: Store, engines: Engines, listener: List
     with store.open_folder(job) as kept:  # though nothing is to be heard
         summary = summed_up(spoken, wish.options, engines, listener, kept.once)
         written = write_summary(summary, targets, replace=wish.overwrite)
+        store.outputs.note(written, job.source, job.speech.task)
         kept.finish(Done(output_id(job), written))
         kept.forget("notes-*")
+    for target in targets.values():
+        if target not in written:
+            listener.note(f"{display(target)} {STAYS}")
     return Outcome(path, "done", written, language=spoken.language, duration_s=spoken.duration_s)
+
+
+def _targets(
+    path: Path,
+    media: Path | None,
+    folder: Path,
+    formats: tuple[SummaryFormat, ...],
+    outputs: Outputs,
+) -> dict[SummaryFormat, Path]:
+    """One path a format, none of them another transcript's: that of two.en.srt is not two.de.srt's.
+
+    talk.en.vtt says what talk.en.srt says. A summary that was made with the subtitles of a media
+    file may be made again from its transcript.
+    """
+    from pipeline.naming import stems
+    from pipeline.summaries.writing import summary_targets
+
+    twins = (path.with_suffix(suffix) for suffix in _SUFFIXES)
+    owners = [path, *(twin for twin in twins if twin != path and _is_file(twin))]
+    if media is not None:
+        owners.insert(0 if outputs.is_ours(path) else len(owners), media)
+    for stem in dict.fromkeys((stem_of(path)[0], *stems(path))):
+        targets = summary_targets(folder, stem, formats)
+        makers = (made.source.path for one in targets.values() if (made := outputs.made(one)))
+        if any(maker not in owners and _is_file(maker) for maker in makers):
+            continue
+        if any(outputs.claim(targets.values(), owner) for owner in owners):
+            return targets
+    raise AssertionError("a hash of the full path is unique")
+
+
+def media_of(path: Path, stem: str, outputs: Outputs) -> Path | None:
+    """The media file that a transcript was made from, as far as we know, else one beside it."""
+    made = outputs.made(path)
+    is_known = made is not None and _is_file(made.source.path)
+    return made.source.path if made and is_known else media_beside(path, stem)
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a file is a summary's, by its name; `talk.chapters.mp4` may have a transcript."""
+    from pipeline.summaries.writing import SUFFIXES
+
+    is_named_so = path.name.lower().endswith(tuple(SUFFIXES.values()))
+    return is_named_so and _is_file(path) and media_beside(path, path.stem) is None
 
 
 def _source(path: Path) -> Source:

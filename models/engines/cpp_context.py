@@ -49,7 +49,7 @@ def library_for(path: Path) -> ModuleType:
     except ImportError as error:
         raise ModelUnavailable(
             f"{path} is a model for whisper.cpp, which cannot be loaded ({error}); "
-            'install it with: pip install "transcribe[whispercpp]"'
+            "install it with: pip install '.[whispercpp]'"
         ) from error
 
 

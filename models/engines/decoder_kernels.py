@@ -9,6 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from copy import copy
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from models.engines.decoder import Aligned, of_following
@@ -27,7 +28,8 @@ from models.kernels.decoder_state import (
 from models.kernels.decoder_steps import forward
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from torch import Tensor
     from whisper.model import Whisper
@@ -44,13 +46,15 @@ class KernelDecoder:
     is_packed = True
 
     def __init__(self, model: Whisper, places: int, slots: int, threads: int) -> None:
+        """Raises whatever ails numba, and RuntimeError where a thread cannot start."""
         self._dims = model.dims
         self._model = pack(model)
         self._watched = _watched(model)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "decoder")
+        self._calling = Lock()
         self.allocate(places, slots)
-        self._forward(_rows([0], [0], [0], [0], []), self._state)  # compiles it
+        self._forward(_rows([0], [0], [0], [0], []), self._state)  # compiles it, starts the threads
 
     def allocate(self, places: int, slots: int) -> None:
         """Make room, before the first use."""
@@ -115,17 +119,19 @@ class KernelDecoder:
         """See Decoder."""
         import torch
 
+        heads = self._watched.max() + 1
         watching = self._state._replace(
-            watched=self._watched, scores=zeros(self._watched.max() + 1, self._most, FRAMES)
+            watched=self._watched, scores=zeros(heads, self._most, FRAMES)
         )
-        scores, probabilities = [], []
+        scores, probabilities = torch.empty(heads, len(tokens), FRAMES), []
         for first in range(0, len(tokens), self._most):
             part = tokens[first : first + self._most]
             following = tokens[first + 1 : first + self._most + 1]
             self._feed(slot, place, part, first, range(len(following)), watching)
-            scores.append(torch.from_numpy(watching.scores[:, : len(part)]).mul(_LN2))
+            found = torch.from_numpy(watching.scores[:, : len(part)])
+            torch.mul(found, _LN2, out=scores[:, first : first + len(part)])
             probabilities.append(of_following(self._logits(len(following)), following, below))
-        return Aligned(torch.cat(probabilities), torch.cat(scores, dim=1))
+        return Aligned(torch.cat(probabilities), scores)
 
     def _feed(
         self,
@@ -142,15 +148,24 @@ class KernelDecoder:
         self._forward(_rows(tokens, [slot] * n, positions, [place] * n, wanted), state)
 
     def _forward(self, rows: Rows, state: State) -> None:
-        """One pass, by all threads."""
+        """One pass, by all threads: once in it, each waits for all others."""
         shares = [
             partial(forward, Thread(number, self._threads), self._model, self._windows, rows, state)
             for number in range(self._threads)
         ]
         first, *others = map(partial, shares, self._scratch)
-        done = [self._pool.submit(share) for share in others]
+        called: list[Future[None]] = []
+        with self._calling:
+            called += [self._pool.submit(self._walk, share, called) for share in others]
         first()
-        wait(done)
+        wait(called)
+
+    def _walk(self, share: Callable[[], None], called: Sequence[Future[None]]) -> None:
+        """Another thread's part. It begins when all are called, or not at all."""
+        with self._calling:
+            are_all_called = bool(called)
+        if are_all_called:
+            share()
 
     def _logits(self, m: int) -> Tensor:
         import torch

@@ -31,6 +31,7 @@ from models.kernels.encoder_steps import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from torch import Tensor
     from whisper.model import Whisper
@@ -50,7 +51,11 @@ class KernelEncoder:
     """One window at a time, its rows shared among the threads. Not for two callers at once."""
 
     def __init__(self, model: Whisper, threads: int) -> None:
-        """Keeps nothing of the model. Raises whatever ails numba."""
+        """Keeps nothing of the model.
+
+        Raises whatever ails numba, and RuntimeError where a thread cannot start.
+        """
+        self._pool = _started(threads)
         dims = model.dims
         width = dims.n_audio_state
         self._weights = pack(model)
@@ -63,7 +68,6 @@ class KernelEncoder:
         self._shares = [
             Share(first, last, new_scratch(width, dims.n_mels)) for first, last in pairwise(bounds)
         ]
-        self._pool = ThreadPoolExecutor(threads, "encoder")
         self._compile(dims.n_mels)
 
     def __call__(self, mels: Tensor) -> Tensor:
@@ -73,11 +77,13 @@ class KernelEncoder:
         spectra = mels.detach().float().contiguous().numpy()
         features = torch.empty(len(mels), *self._x.shape)
         barrier = Barrier(len(self._shares))
-        done = [
-            self._pool.submit(self._encode, share, barrier.wait, spectra, features.numpy())
-            for share in self._shares
-        ]
+        done: list[Future[None]] = []
         try:
+            for share in self._shares:
+                part = self._pool.submit(
+                    self._encode, share, barrier.wait, spectra, features.numpy()
+                )
+                done.append(part)
             for future in done:
                 future.result()
         finally:
@@ -108,3 +114,19 @@ class KernelEncoder:
         nothing = Share(0, 0, self._shares[0].scratch)
         mels, features = torch.zeros(1, n_mels, FRAMES), torch.zeros(1, *self._x.shape)
         self._encode(nothing, lambda: None, mels.numpy(), features.numpy())
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """A pool all of whose threads run: later, no part waits for one that cannot start.
+
+    Raises RuntimeError if one cannot start; then none is left.
+    """
+    pool = ThreadPoolExecutor(threads, "encoder")
+    all_here = Barrier(threads)
+    try:
+        wait([pool.submit(all_here.wait) for _ in range(threads)])
+    except BaseException:
+        all_here.abort()
+        pool.shutdown()
+        raise
+    return pool

@@ -61,16 +61,19 @@ class _Stream:
     is_suspect: bool = False  # it may be why the engine failed; so it is heard alone
     failure: BaseException | None = None
 
+    def unanswered(self) -> list[Taken | Question]:
+        """What is in work still."""
+        return [one for one in self.in_work if not one.is_answered]
+
     def take(self, room: int) -> list[Taken | Question]:
         """What waits, up to so many."""
-        self.in_work = [one for one in self.in_work if not one.is_answered]
         taken = [self.waiting.popleft() for _ in range(min(room, len(self.waiting)))]
-        self.in_work += taken
+        self.in_work = self.unanswered() + taken
         return taken
 
     def put_back(self) -> bool:
         """What was in work waits again; whether there was anything."""
-        unanswered = [one for one in self.in_work if not one.is_answered]
+        unanswered = self.unanswered()
         for one in unanswered:
             one.forget()
         self.waiting.extendleft(reversed(unanswered))
@@ -90,6 +93,7 @@ class SharedEngine:
         self._heed = heed
         self._changed = Condition()
         self._streams: list[_Stream] = []  # in the order in which they came
+        self._left: list[_Stream] = []  # their thread was stopped, and they are in work still
         self._is_hearing = False
 
     @property
@@ -134,6 +138,8 @@ class SharedEngine:
         finally:
             with self._changed:
                 self._streams.remove(stream)
+                if stream.unanswered():
+                    self._left.append(stream)
 
     def _ask(self, stream: _Stream, asked: Sequence[Taken | Question]) -> None:
         with self._changed:
@@ -184,12 +190,16 @@ class SharedEngine:
 
     def _tell(self) -> None:
         with self._changed:
+            self._left = [stream for stream in self._left if stream.unanswered()]
             self._changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        """Whoever was heard alone gets the error; if they were several, each is heard alone."""
+        """Whoever was heard alone gets the error; if they were several, each is heard alone.
+
+        Those that left meanwhile count too: the fault may be theirs.
+        """
         with self._changed:
-            guilty = [stream for stream in self._streams if stream.put_back()]
+            guilty = [stream for stream in self._streams + self._left if stream.put_back()]
             # where nothing was taken, the fault is the engine's, and all that wait are told
             for stream in guilty or self._streams:
                 stream.is_suspect = len(guilty) > 1

@@ -115,14 +115,15 @@ def _drawn(text: Array, stamps: Array, top: Any, scale: Any, chance: Any, blocks
             blocks[n] = _sum(part[first : first + _BLOCK], top, scale)
             total += blocks[n]
             n += 1
-    left, n, before, last = chance * total, 0, 0, 0
+    chance, so_far = chance * total, f32(0)
+    n, before, last = 0, 0, 0
     for part in (text, stamps):
         for first in range(0, part.size, _BLOCK):
-            if left > blocks[n]:
-                left -= blocks[n]
-                n += 1
-                continue
+            left = chance - so_far
+            so_far += blocks[n]  # as above, so that the last one is the total
             n += 1
+            if chance > so_far:
+                continue
             for i in range(first, min(first + _BLOCK, part.size)):
                 share = power_of_two((part[i] - top) * scale)
                 left -= share

@@ -162,7 +162,9 @@ class ChatEngine:
         room, read = self._room_tokens(request), written.prompt_tokens
         if read is None and most_tokens(request) > room:
             raise self._too_long(request, "it was not told how much of it was read")
-        if read is not None and not self._densities.fewest_tokens(request) <= read <= room:
+        if read is None:
+            return
+        if read > room or not self._densities.can_be_all(request, read):
             raise self._too_long(request, f"{read} tokens of it were read")
 
     def _room_tokens(self, request: TextRequest) -> int:

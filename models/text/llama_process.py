@@ -134,6 +134,6 @@ def not_installed(why: str) -> ModelUnavailable:
     """What to install."""
     return ModelUnavailable(
         f"A language model of this machine is run by llama.cpp, which cannot be loaded ({why}): "
-        "install it with: pip install 'transcribe[llm]', or give the address of a server with --llm"
-        "."
+        "install it with: pip install '.[llm]', in the folder that transcribe was installed from, "
+        "or give the address of a server with --llm."
     )

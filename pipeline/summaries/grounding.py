@@ -4,7 +4,8 @@ Goes in: what a model cites, and the lines it was shown. Comes out: the same wit
 real line, or nothing. Does not know: models, prompts.
 
 A citation is right when the words it quotes stand in the line it names. When they stand elsewhere,
-that is where it belongs. When they stand nowhere, the line it names decides, if there is one.
+that is where it belongs. When they stand nowhere, it is invented. Where it quotes nothing, or fewer
+words than a place is known by, the line it names decides, if there is one.
 """
 
 from __future__ import annotations
@@ -49,16 +50,16 @@ class Lines:
         self._text = " " + " ".join(word for one in words for word in one) + " "
 
     def find(self, cited: Cited) -> float | None:
-        """The start of the line that is cited; None when there is no such line."""
-        if quoted := self._quoted(cited.quote):
-            return min(quoted, key=lambda place: _far(place, cited.second)).start_s
+        """The start of the line that is cited; None when no line is, or not in these words."""
+        words = tokens(cited.quote)
+        if len(words) >= MIN_QUOTE_TOKENS:
+            quoted = self._quoted(words)
+            nearest = min(quoted, key=lambda place: _far(place, cited.second), default=None)
+            return nearest.start_s if nearest else None
         named = (place for place in self._places if int(place.start_s) == cited.second)
         return next((place.start_s for place in named), None)
 
-    def _quoted(self, quote: str) -> list[Place]:
-        words = tokens(quote)
-        if len(words) < MIN_QUOTE_TOKENS:
-            return []
+    def _quoted(self, words: list[str]) -> list[Place]:
         for some in (words, words[:_ENDS_TOKENS], words[-_ENDS_TOKENS:]):
             if places := list(self._places_of(some)):
                 return places

@@ -5,6 +5,7 @@ Goes in: a language's code. Comes out: the names of sections. Does not know: wha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -76,9 +77,17 @@ HEADINGS = {
     ),
     "uk": Headings("Головне", "Розділи", "Завдання", "Відкриті питання", "Люди", "Терміни", "Теми"),
     "zh": Headings("要点", "章节", "待办事项", "待解决的问题", "人物", "术语", "主题"),
+    "zh-Hant": Headings("重點", "章節", "待辦事項", "待解決的問題", "人物", "術語", "主題"),
 }
+_NORWEGIAN = ("nb", "nn")  # both have the names of "no"
+# Where Chinese is written in traditional characters. Source: Unicode CLDR, likely subtags.
+_TRADITIONAL = re.compile(r"zh-(.*-)?(hant|tw|hk|mo)\b|yue\b")
 
 
 def headings(language: str | None) -> Headings:
-    """For a code such as de, or pt-BR."""
-    return HEADINGS.get((language or "en").split("-")[0].lower(), HEADINGS["en"])
+    """For a code such as de, pt-BR, or zh-Hant."""
+    tag = (language or "en").lower()
+    if _TRADITIONAL.match(tag):
+        return HEADINGS["zh-Hant"]
+    code = tag.split("-")[0]
+    return HEADINGS.get("no" if code in _NORWEGIAN else code, HEADINGS["en"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pipeline.summaries.cleaning import visible
-from pipeline.summaries.extractive import EXTRACTIVE
+from pipeline.summaries.extractive import EXTRACTIVE, NO_SPEECH
 from pipeline.summaries.headings import headings
 from pipeline.summaries.prompts import clock
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.summaries.records import Summary, SummaryProvenance
 
-_MARKUP = re.compile(r"[\\`*_{}\[\]#|~$^=]")
+_MARKUP = re.compile(r"[\\`*_{}\[\]#|~$^=]|%(?=%)|(?<=%)%")  # %% begins a comment of Obsidian's
 _BLOCK = re.compile(r"^(\s*)([-+]|\d+(?=[.)]))")  # what would begin a list
 # www.x.y and https://x: some dialects link them without any brackets
 _LINKS = re.compile(r"(?<=\w)([.:])(?=[^\W\d]|/)|(?<=www)\.", re.IGNORECASE)
@@ -111,15 +111,19 @@ def _origin(summary: Summary) -> str:
     lines = [
         f"Made by {escaped(made.program)} from {escaped(summary.source)}: {_by(made)}.",
         f"Covers {int(share * 100)} % of {clock(covered.speech_s)} of speech"
-        + (f", in {covered.requests} requests." if covered.requests else "."),
+        + _requests(covered.requests),
         "Written by a machine: look at the times before relying on it." if made.engine else "",
-        *(f"Note: {escaped(one)}." for one in made.fallbacks if one != EXTRACTIVE),
+        *(f"Note: {escaped(one)}." for one in made.fallbacks if one not in (EXTRACTIVE, NO_SPEECH)),
     ]
     return "  \n".join(line for line in lines if line)
 
 
+def _requests(count: int) -> str:
+    return (f", in {count} request" + "s" * (count > 1)) * bool(count) + "."
+
+
 def _by(made: SummaryProvenance) -> str:
     if made.engine is None:
-        return EXTRACTIVE
+        return NO_SPEECH if NO_SPEECH in made.fallbacks else EXTRACTIVE
     home = f"{escaped(made.engine.model)}, {escaped(made.engine.home)}"
     return f"{home}, prompt {escaped(made.style)} {made.prompt_version}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.summaries.cleaning import neutral
+from pipeline.summaries.languages import NAMES
 from pipeline.summaries.lengths import measure
 from pipeline.summaries.schema import MAX_ITEMS, merge_schema, part_schema, shape
 from pipeline.types import TextRequest
@@ -48,16 +49,6 @@ _MERGE_CITING = (
     '"points" are numbers of key points from the notes, "number" is that of a chapter from the '
     "notes; a chapter may get a better title."
 )
-
-# What models call the languages that are most spoken in podcasts; of others they know the code.
-_LANGUAGE_NAMES = """
-ar:Arabic bg:Bulgarian bn:Bengali ca:Catalan cs:Czech da:Danish de:German el:Greek en:English
-es:Spanish et:Estonian fa:Persian fi:Finnish fr:French he:Hebrew hi:Hindi hr:Croatian hu:Hungarian
-id:Indonesian it:Italian ja:Japanese ko:Korean lt:Lithuanian lv:Latvian ms:Malay nl:Dutch
-no:Norwegian pl:Polish pt:Portuguese ro:Romanian ru:Russian sk:Slovak sl:Slovenian sr:Serbian
-sv:Swedish ta:Tamil th:Thai tr:Turkish uk:Ukrainian ur:Urdu vi:Vietnamese zh:Chinese
-"""
-_LANGUAGES = dict(pair.split(":") for pair in _LANGUAGE_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +106,8 @@ def language_name(code: str | None) -> str:
     """What a model is told to write in."""
     if code is None:
         return "the language of the transcript"
-    name = _LANGUAGES.get(code.partition("-")[0])
-    return f"{name} ({code})" if name else f"the language {code!r}"
+    name = NAMES.get(code.partition("-")[0])
+    return f"{name.title()} ({code})" if name else f"the language {code!r}"
 
 
 def clock(time_s: float) -> str:

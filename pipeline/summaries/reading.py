@@ -16,6 +16,7 @@ from pipeline import codec
 from pipeline.errors import BadOption, NoSuchFile, NotAFile, Unreadable
 from pipeline.iso639 import SHORT_CODES
 from pipeline.source import display
+from pipeline.summaries.languages import code_of
 from pipeline.summaries.records import Line, Spoken, spoken_of
 from pipeline.types import Transcript
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 64 * 2**20  # a day of speech with a time for each word has some 20 MB
 MAX_TIME_S = 1_000_000.0
-_TAG = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,100}\}")  # <i>, <c.red>, <00:01.000>, {\an8}
+# <i>, </b>, <c.red>, <font color="red">, <lang de>, <00:01.000>, {\an8}; other brackets were said.
+# Sources: WebVTT, "Cue text"; SubRip's HTML; override codes of Advanced SubStation Alpha.
+_VALUE = r"""(?:"[^"<>\n]{0,80}"|'[^'<>\n]{0,80}'|[^\s"'<>]{1,80})"""
+_TAG = re.compile(
+    r"</?(?:i|b|u|s|em|strong|font|c|v|ruby|rt|lang(?:[ \t]+[\w-]{1,40})?)"
+    rf"(?:\.[^\s<>]{{0,100}})?(?:[ \t]+[\w-]{{1,40}}[ \t]*=[ \t]*{_VALUE}){{0,8}}>"
+    r"|<(?:\d{1,4}:)?\d{2}:\d{2}\.\d{3}>"
+    r"|\{\\[^{}\n]{0,100}\}",
+    re.IGNORECASE,
+)
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>\n]{1,200})>")  # WebVTT: who speaks
 _VTT_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})\.(\d{3})"
 _VTT_TIMES = re.compile(rf"{_VTT_TIME}[ \t]+-->[ \t]+{_VTT_TIME}(?:[ \t].*)?")
@@ -174,4 +184,5 @@ def _json(path: Path, text: str) -> Spoken:
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise Unreadable(f"{display(path)}{where}: no transcript of ours or of Whisper.") from error
     lines = tuple(Line(one.start, one.end, one.text.strip()) for one in found.segments)
-    return Spoken(path.name, None, 0.0, found.language or _language(path), lines)
+    language = code_of(found.language) if found.language else _language(path)
+    return Spoken(path.name, None, 0.0, language, lines)

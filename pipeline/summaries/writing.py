@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.summaries.options import SummaryFormat
-    from pipeline.summaries.records import Chapter, Summary
+    from pipeline.summaries.records import Summary
 
 _FFMETADATA = re.compile(r"[=;#\\\n]")  # ffmpeg-formats, "Metadata": escaped with a backslash
 
@@ -72,11 +73,11 @@ def _chapters_json(summary: Summary) -> str:
     """JSON chapters 1.2 of Podcasting 2.0 (podcast-namespace, chapters/jsonChapters.md)."""
     chapters = [
         {
-            "startTime": round(start_s, 3),
-            "endTime": round(chapter.end_s, 3),
-            "title": _line(chapter.title),
+            "startTime": stretch.start_ms / 1000,
+            "endTime": stretch.end_ms / 1000,
+            "title": _line(stretch.title),
         }
-        for start_s, chapter in _from_zero(summary)
+        for stretch in _from_zero(summary)
     ]
     table = {"version": "1.2.0", "title": _line(summary.title), "chapters": chapters}
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
@@ -85,18 +86,18 @@ def _chapters_json(summary: Summary) -> str:
 def _chapters_vtt(summary: Summary) -> str:
     """A chapters track (WebVTT, "chapter cue text"). Escaped, a title has no arrow."""
     blocks = ["WEBVTT"]
-    for start_s, chapter in _from_zero(summary):
-        times = f"{_clock(start_s)} --> {_clock(chapter.end_s)}"
-        blocks.append(f"{times}\n{html.escape(_line(chapter.title), quote=False)}")
+    for stretch in _from_zero(summary):
+        times = f"{_clock(stretch.start_ms)} --> {_clock(stretch.end_ms)}"
+        blocks.append(f"{times}\n{html.escape(_line(stretch.title), quote=False)}")
     return "\n\n".join(blocks) + "\n"
 
 
 def _ffmetadata(summary: Summary) -> str:
     """For `ffmpeg -i talk.mp4 -i talk.ffmetadata -map_chapters 1 -c copy …`."""
     blocks = [f";FFMETADATA1\ntitle={_value(summary.title)}"]
-    for start_s, chapter in _from_zero(summary):
-        times = f"START={round(start_s * 1000)}\nEND={round(chapter.end_s * 1000)}"
-        blocks.append(f"[CHAPTER]\nTIMEBASE=1/1000\n{times}\ntitle={_value(chapter.title)}")
+    for stretch in _from_zero(summary):
+        times = f"START={stretch.start_ms}\nEND={stretch.end_ms}"
+        blocks.append(f"[CHAPTER]\nTIMEBASE=1/1000\n{times}\ntitle={_value(stretch.title)}")
     return "\n".join(blocks) + "\n"
 
 
@@ -111,10 +112,20 @@ _RENDERERS: MappingProxyType[SummaryFormat, Callable[[Summary], str]] = MappingP
 )
 
 
-def _from_zero(summary: Summary) -> Iterator[tuple[float, Chapter]]:
-    """Chapters with their starts for players: what comes before the first word is the first's."""
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A chapter as players have it; WebVTT and ffmpeg know none without length."""
+
+    start_ms: int
+    end_ms: int
+    title: str
+
+
+def _from_zero(summary: Summary) -> Iterator[_Stretch]:
+    """What comes before the first word is the first chapter's."""
     for number, chapter in enumerate(summary.chapters):
-        yield (chapter.start_s if number else 0.0), chapter
+        start_ms = round(chapter.start_s * 1000) if number else 0
+        yield _Stretch(start_ms, max(start_ms + 1, round(chapter.end_s * 1000)), chapter.title)
 
 
 def _line(text: str) -> str:
@@ -126,6 +137,6 @@ def _value(text: str) -> str:
     return value + " " * value.endswith("\\")  # at a line's end ffmpeg takes it for a continuation
 
 
-def _clock(time_s: float) -> str:
-    minutes, ms = divmod(round(time_s * 1000), 60_000)
+def _clock(time_ms: int) -> str:
+    minutes, ms = divmod(time_ms, 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{ms // 1000:02}.{ms % 1000:03}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from threading import Barrier, Event, Thread
+from threading import Barrier, Event, Thread, current_thread
 
 import numpy as np
 import pytest
@@ -94,6 +94,62 @@ def until(condition):
         pass
 
 
+class Stopped(Exception):
+    pass
+
+
+class WatchedEar(Ear):
+    """Has the file "a" in work until it is told to go on, and then may break."""
+
+    def __init__(self, *, is_broken):
+        super().__init__()
+        self.is_broken = is_broken
+        self.has_a, self.may_go_on = Event(), Event()
+
+    def hear(self, take):
+        return super().hear(lambda room: self.looked_at(take(room)))
+
+    def looked_at(self, taken):
+        if any(one.clip.options.initial_prompt == "a" for one in taken):
+            self.has_a.set()
+            self.may_go_on.wait(PATIENCE_S)
+            if self.is_broken:
+                raise RuntimeError("a is broken")
+        return taken
+
+
+def heard_while_a_is_stopped(ear, *, together):
+    """What the file "b" gets, whose clips are in work with those of "a", or wait meanwhile."""
+
+    def heed():
+        if current_thread() is a and ear.has_a.is_set():
+            raise Stopped
+
+    def stopped():
+        with pytest.raises(Stopped):
+            list(engine.transcribe(clips("a", 1)))
+
+    def asking():
+        return sum(bool(stream.waiting) for stream in engine._streams[:])
+
+    engine, heard = SharedEngine(ear, heed), []
+    a = Thread(target=stopped)
+    b = Thread(target=lambda: heard.extend(engine.transcribe(clips("b", 1))))
+    a.start()
+    if not together:
+        ear.gate.set()
+        ear.has_a.wait(PATIENCE_S)
+    b.start()
+    until(lambda: asking() == 1 + together)
+    ear.gate.set()
+    a.join(PATIENCE_S)
+    ear.may_go_on.set()
+    b.join(PATIENCE_S)
+    until(lambda: not engine._is_hearing)
+    assert engine._left == []
+    return [segment.text for one in heard for segment in one.segments]
+
+
 def texts(name, count):
     return [f"{name} {30 * n}" for n in range(count)]
 
@@ -153,6 +209,18 @@ def test_one_files_failure_is_not_the_others():
     assert crowd.texts == {"a": texts("a", 5), "c": texts("c", 3)}
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_the_failure_of_one_that_was_stopped_is_not_the_others(together):
+    ear = WatchedEar(is_broken=True)
+    assert heard_while_a_is_stopped(ear, together=together) == texts("b", 1)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_one_that_was_stopped_is_forgotten_once_it_is_heard(together):
+    ear = WatchedEar(is_broken=False)
+    assert heard_while_a_is_stopped(ear, together=together) == texts("b", 1)
+
+
 def test_an_ear_that_fails_before_it_takes_anything_is_told_to_all():
     class Deaf(Ear):
         def hear(self, take):
@@ -189,9 +257,6 @@ def test_what_goes_wrong_with_the_clips_themselves_is_theirs():
 
 
 def test_one_that_waits_can_be_stopped():
-    class Stopped(Exception):
-        pass
-
     def heed():
         raise Stopped
 

@@ -445,7 +445,7 @@ def test_a_missing_extra_is_told_in_one_sentence(tmp_path):
     assert done.stderr == ""
     (sentence,) = done.stdout.splitlines()
     assert "ggml-small.bin is a model for whisper.cpp" in sentence
-    assert 'pip install "transcribe[whispercpp]"' in sentence
+    assert "pip install '.[whispercpp]'" in sentence
 
 
 LIMITED = """

@@ -40,8 +40,9 @@ LINES = Lines(pieces_of(TALK.lines))
         (14, "Welcome to the show", 15.0),  # said twice: the nearer one
         (2, "Welcome to the show", 0.0),
         (99, "東京の天気は", 20.0),  # no spaces
-        (10, "something else entirely was said", 10.0),  # in other words: the line decides
-        (10, "", 10.0),
+        (10, "something else entirely was said", None),  # in other words: invented
+        (10, "", 10.0),  # nothing is quoted: the line decides
+        (10, "one job", 10.0),  # too few words to be found by: the same
         (754, "something else entirely was said", None),  # neither
         (754, "the show", None),  # too few words to be found by
         (None, "", None),
@@ -79,6 +80,7 @@ def test_points_that_are_nowhere_are_dropped_and_the_rest_is_in_order():
     points = [
         {"second": 10, "quote": "one job at a time", "text": "later"},
         {"second": 999, "quote": "never said by anyone", "text": "invented"},
+        {"second": 5, "quote": "nobody ever said that", "text": "invented, at a real time"},
         {"second": 0, "quote": "welcome to the show", "text": "first"},
     ]
     notes = grounded(answer(points=points), pieces_of(TALK.lines), LISTS)

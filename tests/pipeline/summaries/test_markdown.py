@@ -17,7 +17,7 @@ from pipeline.summaries.summarise import summarise
 from pipeline.types import Span
 from tests.pipeline.summaries.injections import INJECTIONS
 from tests.pipeline.summaries.scripted_engine import Memory, ScriptedEngine
-from tests.pipeline.summaries.talks import talk
+from tests.pipeline.summaries.talks import spoken, talk
 
 SUMMARY = summarise(
     talk(90), ScriptedEngine(), SummaryOptions(style="meeting"), Memory(), lambda: None
@@ -45,7 +45,7 @@ def test_a_line_is_shown_as_it_is(text):
     assert kinds <= {"paragraph_open", "inline", "paragraph_close", "text", "text_special"}
 
 
-@given(st.text("ab1.:/@w-+*_#>=|~`![](){}<>&\\ \n\t$^\"'"))
+@given(st.text("ab1.:/@w-+*_#>=|~`![](){}<>&\\ \n\t$^\"'%"))
 def test_any_line_is_shown_as_it_is(text):
     seen, kinds = shown(escaped(text))
     assert seen == visible(text).replace("@", "＠")
@@ -60,6 +60,8 @@ def test_any_line_is_shown_as_it_is(text):
         ("www.1.2", r"www\.1.2"),
         ("me@evil.example", r"me＠evil\.example"),
         ("It took 1.5 hours: 12:30 to 14:00. Then lunch.", None),
+        ("100 % of %%it%%", r"100 % of \%\%it\%\%"),
+        ("%%%", r"\%\%\%"),
         ("1. one", r"1\. one"),
         ("- one", r"\- one"),
     ],
@@ -134,3 +136,15 @@ def test_an_extractive_summary_says_so_before_anything_else():
     text = render_markdown(extractive)
     assert text.split("\n\n")[1].startswith("> **extractive, no LLM:**")
     assert "requests" not in text
+
+
+def test_what_covers_silence_is_not_called_extractive():
+    text = render_markdown(summarise(spoken([]), None, SummaryOptions(), Memory(), lambda: None))
+    assert text.count("no speech was found") == 1
+    assert "extractive" not in text
+
+
+@pytest.mark.parametrize(("requests", "told"), [(1, "in 1 request."), (2, "in 2 requests.")])
+def test_one_request_is_one(requests, told):
+    covered = replace(SUMMARY.coverage, requests=requests)
+    assert told in render_markdown(replace(SUMMARY, coverage=covered))

@@ -87,7 +87,8 @@ def test_a_glossary_gives_no_orders_to_the_template():
         (None, "the language of the transcript"),
         ("de", "German (de)"),
         ("pt-BR", "Portuguese (pt-BR)"),
-        ("yue", "the language 'yue'"),
+        ("yue", "Cantonese (yue)"),
+        ("xx", "the language 'xx'"),
     ],
 )
 def test_languages_are_called_as_models_know_them(code, name):

@@ -91,6 +91,60 @@ def test_whisper_s_json_is_read(file):
     assert read_transcript(path).language == "fr"
 
 
+TAGS = (
+    *(
+        "<i>",
+        "</i>",
+        "<B>",
+        "<u>",
+        "<s>",
+        "<em>",
+        "<strong>",
+        "<c>",
+        "<v>",
+        "</v>",
+        "<ruby>",
+        "<rt>",
+    ),
+    *("<c.red.bg_blue>", "<lang en-GB>", "</lang>", "<00:02.000>", "<1:00:02.000>", "{\\an8}"),
+    *('<font color="red">', "<FONT size=4 face='a b'>", "</font>", '<b class="x">', "{\\i1\\b0}"),
+)
+
+
+@pytest.mark.parametrize("kind", ["srt", "vtt"])
+@pytest.mark.parametrize("tag", TAGS)
+def test_tags_of_subtitles_are_left_out(file, tag, kind):
+    times = "00:00:01.000 --> 00:00:02.000"
+    content = {"srt": f"1\n{times.replace('.', ',')}\n", "vtt": f"WEBVTT\n\n{times}\n"}[kind]
+    (line,) = read_transcript(file(f"talk.{kind}", f"{content}one{tag} two\n")).lines
+    assert line.text == "one two"
+
+
+# Words without a known tag, however they stand beside each other.
+WORDS = """< > <5 5> <3 x<y y>z <name> <unk> <br <a </ <<< >>> <> </> <i i> <b b> <v <font
+<5:00> &lt; & {x} {an8} if the, « 日本 <ß> <ia> <bc.x> <font-size> <s=1> <c3>"""
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(WORDS.split()), min_size=1))
+def test_whatever_else_stands_in_brackets_was_said(tmp_path_factory, words):
+    cue = (Cue(1.0, 2.0, (" ".join(words),)),)
+    for kind in ("srt", "vtt"):
+        path = tmp_path_factory.mktemp("said") / f"talk.{kind}"
+        path.write_text(render(kind, OURS, cue))
+        (line,) = read_transcript(path).lines
+        assert line.text.split() == words
+
+
+def test_comparisons_are_not_taken_for_tags(file):
+    said = "If the temperature is < 5 degrees, and the pressure is > 3 bar, we stop."
+    also = "We need i <b and c> d, u <v or w> x."
+    srt_text = (
+        f"1\n00:00:01,000 --> 00:00:02,000\n{said}\n\n2\n00:00:03,000 --> 00:00:04,000\n{also}\n"
+    )
+    assert [one.text for one in read_transcript(file("talk.srt", srt_text)).lines] == [said, also]
+
+
 @settings(max_examples=30)
 @given(
     st.lists(
@@ -161,6 +215,16 @@ def test_an_empty_transcript_says_nothing(file):
 def test_what_is_broken_is_told(file, name, content, message):
     with pytest.raises(Unreadable, match=message):
         read_transcript(file(name, content))
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("german", "de"), ("English", "en"), ("mandarin", "zh"), ("haitian creole", "ht"),
+     ("deu", "de"), ("pt", "pt"), ("zh-TW", "zh-TW"), ("Klingon", "Klingon"), ("", None)],
+)  # fmt: skip
+def test_whisper_s_names_of_languages_are_understood(file, said, code):
+    path = file("talk.json", json.dumps({"segments": [], "language": said}))
+    assert read_transcript(path).language == code
 
 
 def test_other_files_are_told(file, tmp_path):

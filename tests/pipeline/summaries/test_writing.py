@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 
@@ -88,6 +89,20 @@ def test_chapters_as_webvtt_are_read_back(tmp_path):
     lines = read_transcript(path).lines
     assert [line.start_s for line in lines] == [0.0, *(n + 0.25 for n in range(1, len(TITLES)))]
     assert lines[3].text == "<b>bold</b> & so"
+
+
+@pytest.mark.parametrize("at_s", [0.0, 0.0005, 4.0, 7.9996])
+def test_a_chapter_without_length_lasts_a_millisecond(at_s):
+    summary = replace(SUMMARY, chapters=(Chapter(0, at_s, "a"), Chapter(at_s, at_s, "b")))
+    table = json.loads(render("chapters.json", summary))["chapters"]
+    assert all(one["startTime"] < one["endTime"] for one in table)
+    rows = render("chapters.vtt", summary).splitlines()
+    cues = [row.split(" --> ") for row in rows if "-->" in row]
+    assert len(cues) == 2
+    assert all(start < end for start, end in cues)
+    values = re.findall(r"^(?:START|END)=(\d+)$", render("ffmetadata", summary), re.MULTILINE)
+    assert len(values) == 4
+    assert all(int(start) < int(end) for start, end in zip(values[::2], values[1::2], strict=True))
 
 
 def test_ffmpeg_reads_the_chapters_and_writes_them_into_a_file(tmp_path):
