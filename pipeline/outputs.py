@@ -33,6 +33,7 @@ class Made:
     source: Source
     output: Source
     task: Task = "transcribe"  # what was done with it
+    wish: str = ""  # for which it was made, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,19 @@ class Outputs:
                     self._write(Claim(target, source))
         return True
 
-    def note(self, written: Iterable[Path], source: Source, task: Task) -> None:
-        """Remember that these files were just made from this version of their source."""
+    def note(self, written: Iterable[Path], source: Source, task: Task, wish: str = "") -> None:
+        """Remember that these files were just made from this version of their source.
+
+        Who does not know for which wish leaves what is known of it.
+        """
         targets = tuple(written)
         self._make_folder()
         for target in targets:
             with storage_errors(target):
                 output = _as_it_is(target)
             claim = self._read(target) or Claim(target, source.path)
-            self._write(replace(claim, made=Made(source, output, task)))
+            known_wish = claim.made.wish if claim.made and claim.made.output == output else ""
+            self._write(replace(claim, made=Made(source, output, task, wish or known_wish)))
         known = self._list(source.path)
         if new := tuple(target for target in targets if target not in known):
             write_whole(self._list_place(source.path), codec.dumps(List(source.path, known + new)))

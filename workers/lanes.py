@@ -134,10 +134,10 @@ class Meter:
         self._total_s: float | None = None
 
     def stage(self, stage: Stage, total_s: float | None) -> None:
-        """The file is with the engine from the stage "transcribe" on."""
+        """The file is with the engine from the stage "transcribe" on; a summary is no file."""
         self._listener.stage(stage, total_s)
         self._total_s = total_s if stage == "transcribe" else None
-        if stage in ("transcribe", "write"):
+        if stage in ("transcribe", "write", "summarise"):
             self._note(self._total_s or 0.0)
 
     def progress(self, done_s: float) -> None:

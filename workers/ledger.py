@@ -110,10 +110,11 @@ class Ledger(View):
         The best has the highest priority; among equals, the earliest time of asking plus length.
         """
         while answer := self._run("claim", stage, owner, ms(lease_s), secrets.token_hex(8)):
-            found, wish, fence, attempt, allowed, url = answer
+            found, wish, fence, attempt, allowed, url, waits = answer
             with suppress(ValueError):
                 job = codec.loads(wish, Job)
-                return Claim(found, job, stage, int(fence), int(attempt), int(allowed), url or None)
+                numbers = (int(fence), int(attempt), int(allowed))
+                return Claim(found, job, stage, *numbers, url or None, int(waits))
             reason = "this version cannot read the job in the queue: forget it and enqueue it again"
             self._run("fail", found, fence, reason, "ValueError", "")
         return None
@@ -160,7 +161,7 @@ class Ledger(View):
         return bool(self._run("finish", claim.id, claim.fence, state, *told))
 
     def give_back(self, claim: Claim, reason: str, delay_s: float = 0) -> bool:
-        """Close the claim; its attempt does not count. False: the claim was lost."""
+        """Close the claim; its attempt does not count, a delay as a wait. False: it was lost."""
         return bool(self._run("give_back", claim.id, claim.fence, reason, ms(delay_s)))
 
     def fail(self, claim: Claim, reason: str, error: str, retry_in_s: float | None) -> bool:

@@ -60,6 +60,7 @@ class Claim:
     attempt: int  # from 1; counted for each stage
     attempts_allowed: int
     url: str | None = None
+    waits: int = 0  # how often it was given back for later, at this stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def summarised(
                 found = with_summary(outcome, job(request), machinery, listener)
             except TranscribeError as error:  # the media are gone by now
                 found = without_summary(outcome, error)
-            shown.show(request, _part(found, outcome.outputs, is_new=listener.has_begun))
+            shown.show(request, part_of(found, outcome, is_new=listener.has_begun))
             yield request, found
     finally:
         machinery.engines.rest()
@@ -91,13 +91,13 @@ class _Aware(Heedful):
         super().stage(stage, total_s)
 
 
-def _part(outcome: Outcome, subtitles: tuple[Path, ...], *, is_new: bool) -> Outcome:
-    """What there is to say of the summary alone."""
+def part_of(outcome: Outcome, heard: Outcome, *, is_new: bool = True) -> Outcome:
+    """What there is to say of the summary alone: without what was said when it was heard."""
     if outcome.summary_failure:
         name = display(outcome.source)
         reason = f"{name} has no summary: {outcome.summary_failure}"
         return Outcome(outcome.source, "failed", reason=reason)
-    files = tuple(path for path in outcome.outputs if path not in subtitles)
+    files = tuple(path for path in outcome.outputs if path not in heard.outputs)
     return Outcome(outcome.source, "done", files) if is_new else there(outcome.source, files)
 
 

@@ -11,23 +11,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from threading import Event, local
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import (
-    BadCheckpoint,
-    Busy,
-    InputError,
-    MachineError,
-    OutOfMemory,
-    QueueUnavailable,
-    TranscribeError,
-)
+from pipeline.errors import OutOfMemory, QueueUnavailable, TranscribeError
 from pipeline.run import prepare, run
 from pipeline.source import display
 from pipeline.summaries.job import summarise_job
 from pipeline.types import Outcome
 from workers.beat import Beat, BeatOptions, Stopped
 from workers.log import job_log, process_log
+from workers.remedies import MemoryWaits, remedy_for, wait_before_next, wait_for_memory
 from workers.remote import address_of, brought, let_go, name_of
 from workers.seats import Seat, Seats
 from workers.summaries import NO_SUMMARY
@@ -45,16 +38,7 @@ if TYPE_CHECKING:
     from workers.log import Log
 
 T = TypeVar("T")
-Remedy = Literal["later", "again", "never"]
 NewEngines = Callable[[Callable[[str], None], Callable[[], None]], "Engines"]  # note, heed
-
-REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (  # the first that fits; order matters
-    (Busy, "later"),  # nothing failed: another process is at the same file
-    (InputError, "never"),  # the file stays what it is
-    (BadCheckpoint, "never"),  # and so does a model that somebody named
-    (MachineError, "again"),  # disks get free, drivers come back, another machine may have more
-    (Exception, "again"),  # our bug; what depends on chance may pass
-)
 
 MEMORY_WISH_S = 60.0  # for so long a process that gets idle hears of it
 WHY_PUT_DOWN: dict[Verdict, str] = {
@@ -70,6 +54,7 @@ class WorkOptions:
     beat: BeatOptions = field(default_factory=BeatOptions)
     waits_s: tuple[float, ...] = (30.0, 120.0, 600.0)  # after the first failure, the second, …
     busy_s: float = 10.0  # until a job is looked at again that another process is at
+    memory: MemoryWaits = field(default_factory=MemoryWaits)
     web: WebOptions = field(default_factory=WebOptions)
     unreachable_s: float = 1.0  # between two tries to tell the ledger how a job ended
     side_by_side: int = 4  # jobs that one process hears at once, if they are short
@@ -220,14 +205,29 @@ def _text(claim: Claim, place: Workplace, listener: Listener, log: Log) -> None:
     """Sum up what was heard. Its subtitles are out, whatever becomes of this."""
     known = place.tell(lambda: place.ledger.record(claim.id))
     outputs = known.outputs if known else ()
-    files = summarise_job(claim.job, outputs, place.store, place.engines, listener)
+    kept = _Kept(listener)
+    files = summarise_job(claim.job, outputs, place.store, place.engines, kept)
     told = Outcome(claim.job.source.path, "done", tuple(dict.fromkeys((*outputs, *files))))
-    if known:
-        told = replace(told, duration_s=known.duration_s, notes=known.notes)
+    notes = tuple(dict.fromkeys((*(known.notes if known else ()), *kept.notes)))
+    told = replace(told, duration_s=known.duration_s if known else None, notes=notes)
     if place.tell(lambda: place.ledger.finish(claim, told)):
         log.info("summed up: %s", ", ".join(map(display, files)))
     else:
         log.warning("%s", LOST)
+
+
+class _Kept:
+    """Passes everything on, and keeps the notes."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.notes: list[str] = []
+        self.stage, self.progress = listener.stage, listener.progress
+        self._note = listener.note
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+        self._note(text)
 
 
 STEPS: dict[QueueStage, Callable[[Claim, Workplace, Listener, Log], None]] = {
@@ -252,11 +252,12 @@ def _put_down(claim: Claim, place: Workplace, verdict: Verdict, log: Log) -> Non
 def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
     """Tell why, and whether another attempt may do better."""
     remedy = remedy_for(error)
+    later_s = place.options.busy_s if remedy == "later" else None
     if claim.stage == "text" and isinstance(error, OutOfMemory):
-        remedy = "later"  # while others hear; subtitles are out already
         place.ask_for_memory()
-    if remedy == "later":
-        place.tell(lambda: place.ledger.give_back(claim, str(error), place.options.busy_s))
+        later_s = wait_for_memory(claim.waits, place.options.memory, is_heard=_is_heard(place))
+    if later_s is not None:
+        place.tell(lambda: place.ledger.give_back(claim, str(error), later_s))
         log.info("put down: %s", error)
         return
     reason = str(error)
@@ -266,18 +267,16 @@ def _fail(claim: Claim, place: Workplace, error: Exception, log: Log) -> None:
         reason = f"{name}: internal error, please report it ({error!r})."
     if claim.stage == "text":
         reason = f"{NO_SUMMARY}{reason}"
-    wait_s = wait_before_next(claim.attempt, place.options) if remedy == "again" else None
+    wait_s = wait_before_next(claim.attempt, place.options.waits_s) if remedy == "again" else None
     if wait_s is None and (url := address_of(claim.job.source)):
         let_go(url, place.store.home)  # nobody will want it again
     place.tell(lambda: place.ledger.fail(claim, reason, type(error).__name__, wait_s))
     log.warning("failed: %s", reason)
 
 
-def remedy_for(error: Exception) -> Remedy:
-    """What the table says."""
-    return next(remedy for kind, remedy in REMEDIES if isinstance(error, kind))
-
-
-def wait_before_next(attempt: int, options: WorkOptions) -> float:
-    """Seconds until the next attempt after this one, which is counted from 1."""
-    return options.waits_s[min(attempt, len(options.waits_s)) - 1]
+def _is_heard(place: Workplace) -> bool:
+    """Whether anything is heard now, or about to be: that takes memory."""
+    ready = dict(place.tell(place.ledger.counts).ready)
+    return ready["speech"] > 0 or any(
+        "/speech" in owner for owner in place.tell(place.ledger.owners)
+    )

@@ -34,7 +34,7 @@ class Address:
 
 def is_address(where: str) -> bool:
     """Whether a server is meant, and not a file or a name."""
-    return where.lower().startswith(("http://", "https://"))
+    return "://" in where
 
 
 def address_of(where: str, key: str | None = None) -> Address:
@@ -61,6 +61,7 @@ def address_of(where: str, key: str | None = None) -> Address:
 
 def _bad(where: str) -> BadOption:
     return BadOption(
-        f"{where} is no address of a language model's server: give one such as "
-        "http://localhost:11434 or http://localhost:11434#llama3.2 (server#model)."
+        f"{where} is no address of a language model's server: give one that begins with http:// or "
+        "https://, such as http://localhost:11434 or http://localhost:11434#llama3.2 "
+        "(server#model)."
     )

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from models.lent import Lent, LentText, free_after_speech, rest
 from models.text.address import address_of, is_address
 from models.text.chat import connect
+from models.text.line import WireFailed
 from models.text.opening import AUTO, NONE, TextEngineOptions, start_text_engine
 from models.text.wire import within
-from pipeline.errors import MachineError, OutOfMemory
+from pipeline.errors import MachineError, OutOfMemory, TextEngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     from pipeline.types import TextEngineDescription
 
 LACK_S = 600.0  # for so long what was not to be had is not tried again
+AWAY_S = 25.0  # nor a server that was away; the queue's next attempt comes later, and asks again
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """Why a server did not answer the last file, and until when it is not asked again."""
+
+    reason: str
+    until_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class Lender:
         self._lack: type[MachineError] | None = None  # why there was none
         self._lack_until_s = now_s()
         self._servers: dict[str, _Known] = {}
+        self._away: dict[str, _Away] = {}
         self._telling = Lock()
 
     @contextmanager
@@ -87,7 +98,7 @@ class Lender:
             elif where == NONE:
                 yield None
             elif is_address(where):
-                yield self._server(where)
+                yield stack.enter_context(self._there(where))
             else:
                 yield stack.enter_context(self._here(where))
 
@@ -103,6 +114,30 @@ class Lender:
                 self._note(f"extractive, no LLM: {error}")
                 self._lack, self._lack_until_s = type(error), self._now_s() + LACK_S
             return None
+
+    @contextmanager
+    def _there(self, where: str) -> Iterator[TextEngine]:
+        """Of a thousand files only one now and then waits for a server that is away.
+
+        It is when it does not say who it is, or is silent to two files in a row: one may be too
+        much for it.
+        """
+        away = self._away.pop(where, None)
+        is_sure = True
+        if away and self._now_s() < away.until_s:
+            self._away[where] = away
+            raise TextEngineFailed(away.reason)
+        try:
+            engine = self._server(where)
+            is_sure = away is not None
+            yield engine
+        except OutOfMemory as error:  # of its machine: nothing that is given back here helps
+            raise TextEngineFailed(str(error)) from error
+        except TextEngineFailed as error:
+            if isinstance(error.__cause__, WireFailed) and error.__cause__.is_away:
+                until_s = self._now_s() + (AWAY_S if is_sure else 0.0)
+                self._away[where] = _Away(str(error), until_s)
+            raise
 
     def _server(self, where: str) -> TextEngine:
         """Asked anew who it is: since the last file another model may have taken its place."""

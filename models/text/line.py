@@ -40,12 +40,19 @@ class WireFailed(Exception):
     """Why there is no answer: a phrase whose subject is the server."""
 
     def __init__(
-        self, what: str, *, status: int = 0, may_pass: bool = False, pause_s: float | None = None
+        self,
+        what: str,
+        *,
+        status: int = 0,
+        may_pass: bool = False,
+        pause_s: float | None = None,
+        is_away: bool = False,
     ) -> None:
         super().__init__(what)
         self.status = status  # 0: none came
         self.may_pass = may_pass  # trying again may help
         self.pause_s = pause_s  # what the server asks for
+        self.is_away = is_away  # nobody is there, or says nothing
 
 
 class Line:
@@ -110,15 +117,15 @@ class Line:
 
 
 # In order: each is a case of those below it. RemoteDisconnected is a ConnectionError.
-_TROUBLES: tuple[tuple[type[Exception], str, bool], ...] = (
-    (ssl.SSLCertVerificationError, "has a certificate that cannot be trusted ({})", False),
-    (ssl.SSLError, "does not speak HTTPS ({})", False),
-    (TimeoutError, "does not answer", True),
-    (ConnectionRefusedError, "is not there (connection refused)", True),
-    (ConnectionError, "broke off", True),
-    (IncompleteRead, "broke off", True),
-    (OSError, "cannot be reached ({})", True),  # no such host, no route
-    (Exception, "does not speak HTTP ({})", False),
+_TROUBLES: tuple[tuple[type[Exception], str, bool, bool], ...] = (  # may it pass, is it away
+    (ssl.SSLCertVerificationError, "has a certificate that cannot be trusted ({})", False, False),
+    (ssl.SSLError, "does not speak HTTPS ({})", False, False),
+    (TimeoutError, "does not answer", True, True),
+    (ConnectionRefusedError, "is not there (connection refused)", True, True),
+    (ConnectionError, "broke off", True, False),
+    (IncompleteRead, "broke off", True, False),
+    (OSError, "cannot be reached ({})", True, True),  # no such host, no route
+    (Exception, "does not speak HTTP ({})", False, False),
 )
 
 
@@ -127,5 +134,5 @@ def failure(error: Exception | None) -> WireFailed:
     if error is None:
         return WireFailed("broke off", may_pass=True)
     said = getattr(error, "strerror", None) or type(error).__name__
-    _, words, may_pass = next(row for row in _TROUBLES if isinstance(error, row[0]))
-    return WireFailed(words.format(said), may_pass=may_pass)
+    _, words, may_pass, is_away = next(row for row in _TROUBLES if isinstance(error, row[0]))
+    return WireFailed(words.format(said), may_pass=may_pass, is_away=is_away)

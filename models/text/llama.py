@@ -171,13 +171,16 @@ class LlamaEngine:
 
     @contextmanager
     def _told_ends(self) -> Iterator[None]:
-        """Tell why the child ended, when it did."""
+        """Tell why the child ended, when it did, and name the file, not the port."""
         try:
             yield
-        except TextEngineFailed as error:
-            child = self._child
-            if child is None or child.lingers():
+        except (TextEngineFailed, OutOfMemory) as error:
+            child, chat = self._child, self._chat
+            if child is None or chat is None:
                 raise
+            if child.lingers():
+                said = str(error).replace(f"at {chat.description.home}", self._path.name)
+                raise type(error)(said) from error.__cause__
             words, is_shortage = child.last_words, child.ran_out_of_memory
             self._end_child()
             if is_shortage:

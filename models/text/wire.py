@@ -186,7 +186,7 @@ class _Mail:
             self._heed()
             self._heeded_s = now_s
         if now_s - self._came_s > self._patience.silence_s:
-            raise WireFailed(f"was silent for {self._patience.silence_s:g} s")
+            raise WireFailed(f"was silent for {self._patience.silence_s:g} s", is_away=True)
         if now_s - self._began_s > self._patience.total_s:
             raise WireFailed(f"was not done after {round(self._patience.total_s, 1):g} s")
 

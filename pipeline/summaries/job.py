@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path  # noqa: TC003  - cattrs reads the fields' types
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline import codec, naming
@@ -28,25 +27,20 @@ from pipeline.summaries.writing import summary_targets, write_summary
 from pipeline.types import Audio, LanguageGuess, Window
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.folder import Folder
     from pipeline.protocols import Engines, Listener
     from pipeline.store import Store
     from pipeline.summaries.options import SummaryFormat, SummaryOptions
     from pipeline.summaries.records import Summary
+    from pipeline.summaries.styles import Style
     from pipeline.summaries.work import Once
     from pipeline.types import Job
 
-LACKING = "made for lack of a language model"  # a wish that none is equal to
+LACKING = "made for lack of a language model"  # a wish that nobody has
 STAYS = "exists and stays as it is"
 _READABLE = (".json", ".vtt", ".srt")  # the best first
-
-
-@dataclass(frozen=True, slots=True)
-class Summarised:
-    """A summary that is there: what was wanted, and its files."""
-
-    wish: str
-    outputs: tuple[Path, ...]
 
 
 class Told:
@@ -81,20 +75,20 @@ def summarise_job(
     options = job.summary
     if options is None:
         return ()
-    wish = _wish(job, options)
+    style = load_style(options.style)
     with store.open_folder(job) as folder:
         targets = _targets(job, options, published, store)
         outputs = tuple(targets.values())
-        if _is_known(job, wish, outputs, folder, store) or _must_stay(
-            job, outputs, store, listener
-        ):
+        spoken = _spoken(job, published, folder, outputs[0].parent)
+        wish = _wish(job, options, style, spoken)
+        if _stays(job, wish, outputs, store, listener):
             return outputs
         ensure_writable(outputs[0].parent)
-        spoken = _spoken(job, published, folder, outputs[0].parent)
+        if spoken is None:
+            raise _not_heard(job)
         summary = summed_up(spoken, options, engines, listener, folder.once)
-        _write(job, summary, targets, store, listener)
         is_lacking = options.llm is None and summary.provenance.engine is None
-        folder.save("summary", Summarised(LACKING if is_lacking else wish, outputs))
+        _write(job, summary, LACKING if is_lacking else wish, targets, store, listener)
         folder.forget("notes-*")
         return outputs
 
@@ -113,11 +107,16 @@ def summed_up(
         return summarise(spoken, engine, options, told, told.heed, once)
 
 
-def _wish(job: Job, options: SummaryOptions) -> str:
-    """What can change the files; of prompts, those of the user's own. Raises BadOption."""
-    style = load_style(options.style)
+def _wish(job: Job, options: SummaryOptions, style: Style, spoken: Spoken | None) -> str | None:
+    """What can change the files: options, the words, prompts of the user's own; None: no words.
+
+    Of words, only letters: whether they come from cues or from what was heard is all the same.
+    """
+    if spoken is None:
+        return None
     own = style.version if options.style != style.name else None
-    wanted = codec.dumps((options, own, job.output.output_dir))
+    letters = "".join(filter(str.isalnum, (char for line in spoken.lines for char in line.text)))
+    wanted = codec.dumps((options, own, job.output.output_dir, letters))
     return hashlib.sha256(wanted.encode()).hexdigest()[:24]
 
 
@@ -132,24 +131,25 @@ def _targets(
     raise AssertionError("a hash of the full path is unique")
 
 
-def _is_known(job: Job, wish: str, outputs: tuple[Path, ...], folder: Folder, store: Store) -> bool:
-    """Whether this very summary is there; after a clean, whether one of this very version is."""
-    # unlike Path.exists, os.path.exists never raises
-    if job.output.overwrite or not all(map(os.path.exists, outputs)):
+def _stays(
+    job: Job, wish: str | None, outputs: tuple[Path, ...], store: Store, listener: Listener
+) -> bool:
+    """Whether nobody need be asked: what is not this very summary may not be written."""
+    others = tuple(path for path in outputs if not _is_known(job, wish, path, store))
+    if any(_may_write(job, path, store) for path in others):
         return False
-    if known := folder.read("summary", Summarised):
-        return known == Summarised(wish, outputs)
-    made = map(store.outputs.made, outputs)
-    return all(one is not None and one.source == job.source for one in made)
-
-
-def _must_stay(job: Job, outputs: tuple[Path, ...], store: Store, listener: Listener) -> bool:
-    """Whether there is nothing that may be written, so that nobody need be asked."""
-    if any(_may_write(job, path, store) for path in outputs):
-        return False
-    for path in outputs:
+    for path in others:
         listener.note(f"{display(path)} {STAYS}")
     return True
+
+
+def _is_known(job: Job, wish: str | None, path: Path, store: Store) -> bool:
+    """Whether this very summary is there; without words, whether one of this version is."""
+    # unlike Path.exists, os.path.exists never raises
+    if job.output.overwrite or not os.path.exists(path):  # noqa: PTH110
+        return False
+    made = store.outputs.made(path)
+    return made is not None and made.source == job.source and wish in (None, made.wish)
 
 
 def _may_write(job: Job, path: Path, store: Store) -> bool:
@@ -157,8 +157,8 @@ def _may_write(job: Job, path: Path, store: Store) -> bool:
     return not os.path.lexists(path) or job.output.overwrite or store.outputs.is_ours(path)
 
 
-def _spoken(job: Job, published: tuple[Path, ...], folder: Folder, target: Path) -> Spoken:
-    """What was heard, as the job's folder has it, else as the published files have it."""
+def _spoken(job: Job, published: tuple[Path, ...], folder: Folder, target: Path) -> Spoken | None:
+    """What was heard, as the job's folder has it, else as the published files have it, if any."""
     name, media = job.source.path.name, media_link(job.source.path, target)
     windows = folder.read("windows", tuple[Window, ...])
     audio, language = folder.read("audio", Audio), folder.read("language", LanguageGuess)
@@ -169,7 +169,11 @@ def _spoken(job: Job, published: tuple[Path, ...], folder: Folder, target: Path)
     texts = [path for path in published if path.suffix in _READABLE]
     for path in sorted(texts, key=lambda path: _READABLE.index(path.suffix)):
         return replace(read_transcript(path, media), source=name)
-    raise NoSuchFile(
+    return None
+
+
+def _not_heard(job: Job) -> NoSuchFile:
+    return NoSuchFile(
         f"{display(job.source.path)} has no transcript to summarise: transcribe it again, "
         "as srt, vtt or json."
     )
@@ -182,11 +186,16 @@ def media_link(media: Path, folder: Path) -> str:
 
 
 def _write(
-    job: Job, summary: Summary, targets: dict[SummaryFormat, Path], store: Store, listener: Listener
+    job: Job,
+    summary: Summary,
+    wish: str | None,
+    targets: dict[SummaryFormat, Path],
+    store: Store,
+    listener: Listener,
 ) -> None:
     for kind, path in targets.items():
         may_replace = _may_write(job, path, store)
         if written := write_summary(summary, {kind: path}, replace=may_replace):
-            store.outputs.note(written, job.source, job.speech.task)
+            store.outputs.note(written, job.source, job.speech.task, wish or "")
         else:
             listener.note(f"{display(path)} {STAYS}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_FAILURES_IN_A_ROW = 3  # then the engine is gone, and the rest need not be tried
+MOST_SILENCE_S = 300.0  # and one that fails has not said a word for so long
 
 
 class SummaryListener(Protocol):
@@ -70,19 +71,21 @@ class Work:
     asked_s: float = 0.0  # how long the engine was at work in this run
     asked: int = 0  # questions of this run
     failures_in_a_row: int = 0
+    is_silent: bool = True  # until the first answer, usable or not
     fallbacks: list[str] = field(default_factory=list)
 
     def notes(self, request: TextRequest, make: Callable[[], Notes]) -> Notes | TextEngineFailed:
         """What `make` takes from the answer, or why nothing can be taken.
 
-        Raises TextEngineFailed when the engine has not answered a few times in a row.
+        Raises TextEngineFailed when the engine has not answered a few times in a row, or never in
+        a long time.
         """
         model = self.engine.description.model
         name = hashlib.sha256(codec.dumps((PROGRAM, model, request)).encode()).hexdigest()[:24]
         try:
             notes = self.once(f"notes-{name}", Notes, lambda: self._timed(make))
         except UnusableAnswer as error:
-            self.failures_in_a_row = 0
+            self.failures_in_a_row, self.is_silent = 0, False
             self.listener.note(f"an answer could not be used: {error.reason}")
             return error
         except QuestionTooLong as error:  # the engine is there
@@ -91,12 +94,12 @@ class Work:
             return error
         except TextEngineFailed as error:
             self.failures_in_a_row += 1
-            if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW or self._is_mute():
                 raise
             self.listener.note(str(error))
             return error
         else:
-            self.failures_in_a_row = 0
+            self.failures_in_a_row, self.is_silent = 0, False
             self.answered += 1
             return notes
         finally:
@@ -107,6 +110,9 @@ class Work:
         """How far it is."""
         left_s = self.asked_s / self.asked * (self.total - self.done) if self.asked else None
         self.listener.calls(self.done, self.total, left_s)
+
+    def _is_mute(self) -> bool:
+        return self.is_silent and self.asked_s >= MOST_SILENCE_S
 
     def _timed(self, make: Callable[[], Notes]) -> Notes:
         began_s = self.now_s()

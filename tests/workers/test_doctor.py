@@ -169,9 +169,9 @@ def test_without_an_llm_nothing_is_bad(settings, monkeypatch):
     assert with_llm(settings, None, offline=True).state == "note"
     monkeypatch.setitem(sys.modules, "xllamacpp", None)  # as where it is not installed
     assert with_llm(settings, None).state == "note"
-    assert "transcribe[llm]" in with_llm(settings, None).found
+    assert ".[llm]" in with_llm(settings, None).found
     named = with_llm(settings, "qwen3-4b")
-    assert (named.state, "transcribe[llm]" in named.found + named.remedy) == ("bad", True)
+    assert (named.state, ".[llm]" in named.found + named.remedy) == ("bad", True)
 
 
 def test_an_examination_looks_at_everything(settings):

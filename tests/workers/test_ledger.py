@@ -471,6 +471,24 @@ def test_a_polite_give_back_uses_no_attempt_and_may_wait(ledger, clock):
     assert ledger.claim("convert", "w", LEASE_S).attempt == 1
 
 
+def test_waits_are_counted_until_the_next_stage_or_a_retry_by_hand(ledger, clock):
+    ledger.accept([an_entry()])
+    for waits in range(3):
+        claim = ledger.claim("convert", "w", LEASE_S)
+        assert (claim.attempt, claim.waits) == (1, waits)
+        ledger.give_back(claim, "no memory", delay_s=10)
+        clock.forward(11)
+    claim = ledger.claim("convert", "w", LEASE_S)
+    ledger.give_back(claim, "no memory", delay_s=10)
+    assert ledger.retry([claim.id])
+    claim = ledger.claim("convert", "w", LEASE_S)
+    assert claim.waits == 0
+    ledger.give_back(claim, "no memory", delay_s=10)
+    clock.forward(11)
+    ledger.advance(ledger.claim("convert", "w", LEASE_S), None)
+    assert ledger.claim("speech", "w", LEASE_S).waits == 0
+
+
 def test_a_reason_may_name_a_file_whose_name_is_not_unicode(ledger):
     ledger.accept([an_entry()])
     claim = ledger.claim("convert", "w", LEASE_S)

@@ -140,6 +140,114 @@ def test_a_folder_that_cannot_be_written_is_told(summarise, srt, tmp_path):
     assert (code, outcomes["talk.en.srt"]["error"]) == (3, "StorageFailed")
 
 
+GERMAN = "1\n00:00:01,000 --> 00:00:04,000\nDas Schiff liegt im Hafen.\n"
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A German and an English transcript of one stem."""
+    german, english = tmp_path / "two.de.srt", tmp_path / "two.en.srt"
+    german.write_text(GERMAN)
+    english.write_text(SRT)
+    return german, english
+
+
+def said_in(*files):
+    """What each of these files is about."""
+    return ["Hafen" if "Hafen" in one.read_text() else "harbour" for one in files]
+
+
+@pytest.mark.parametrize("medium", [None, "two.mp4"])
+def test_two_transcripts_of_one_stem_have_two_summaries(summarise, two, tmp_path, medium):
+    if medium:
+        (tmp_path / medium).touch()
+    for flags in ([], ["--overwrite"], ["--overwrite"]):
+        code, outcomes = summarise(*flags, *two)
+        assert code == 0
+        assert {one["state"] for one in outcomes.values()} == {"done"}
+        assert len(outcomes["two.en.srt"]["outputs"]) == 3
+        written = [tmp_path / "two.summary.md", tmp_path / "two.en.summary.md"]
+        assert said_in(*written) == ["Hafen", "harbour"]
+    assert len(list(tmp_path.glob("*.summary.md"))) == 2
+
+
+def test_what_is_missing_of_one_transcript_s_files_is_not_made_of_another_s(
+    summarise, two, tmp_path
+):
+    german, english = two
+    summarise(english)
+    (tmp_path / "two.summary.json").unlink()
+    summarise(german)
+    assert said_in(tmp_path / "two.summary.md", tmp_path / "two.de.summary.json") == [
+        "harbour",
+        "Hafen",
+    ]
+    assert not (tmp_path / "two.summary.json").exists()
+    summarise(english)
+    assert said_in(tmp_path / "two.summary.json") == ["harbour"]
+
+
+def test_a_file_that_nobody_knows_stays_and_is_told(capfd, summarise, srt, tmp_path):
+    (tmp_path / "talk.summary.md").write_text("of whom?")
+    with pytest.raises(SystemExit):
+        main(["summarise", "--llm", "none", str(srt)])
+    assert "talk.summary.md exists and stays as it is" in capfd.readouterr().out
+    assert (tmp_path / "talk.summary.md").read_text() == "of whom?"
+    assert (tmp_path / "talk.summary.json").exists()
+
+
+def test_one_transcript_in_two_formats_has_one_summary(summarise, srt, tmp_path):
+    vtt = tmp_path / "talk.en.vtt"
+    vtt.write_text("WEBVTT\n\n00:01.000 --> 00:04.000\nThe ship lies in the harbour.\n")
+    code, outcomes = summarise(srt, vtt)
+    assert (code, outcomes["talk.en.vtt"]["state"]) == (0, "skipped")
+    assert len(list(tmp_path.glob("*.summary.md"))) == 1
+
+
+def test_a_summary_that_came_with_the_subtitles_is_known(summarise, srt, own_home, tmp_path):
+    media = tmp_path / "talk.mp4"
+    media.write_bytes(b"not looked into")
+    outputs = Store(own_home).outputs
+    files = [tmp_path / name for name in THREE]
+    for file in files:
+        file.write_text("made by run")
+    assert outputs.claim(files, media)
+    outputs.note(files, take(media), "transcribe")
+    assert summarise(srt)[1]["talk.en.srt"]["state"] == "skipped"
+    assert summarise("--overwrite", srt)[1]["talk.en.srt"]["state"] == "done"
+    assert said_in(tmp_path / "talk.summary.md") == ["harbour"]
+    assert len(list(tmp_path.glob("*.summary.md"))) == 1
+
+
+def test_a_summary_from_our_own_subtitles_is_the_medias(summarise, srt, own_home, tmp_path):
+    media = tmp_path / "video" / "talk.mp4"
+    media.parent.mkdir()
+    media.write_bytes(b"not looked into")
+    outputs = Store(own_home).outputs
+    outputs.claim([srt], media)
+    outputs.note([srt], take(media), "transcribe")
+    summarise(srt)
+    assert "(video/talk.mp4#t=1)" in (tmp_path / "talk.summary.md").read_text()
+    assert outputs.claim([tmp_path / name for name in THREE], media)
+
+
+def test_a_summary_s_own_files_are_no_transcripts(summarise, srt, tmp_path):
+    summarise(srt, "--summary-format", "chapters.vtt", "--summary-format", "json")
+    before = made(tmp_path)
+    code, outcomes = summarise(*sorted(tmp_path.glob("*.*")), "--summary-format", "md")
+    assert code == 0
+    assert {name: one["state"] for name, one in outcomes.items()} == {
+        "talk.chapters.vtt": "skipped",
+        "talk.en.srt": "done",
+        "talk.summary.json": "skipped",
+    }
+    assert "no transcript: rename it" in outcomes["talk.chapters.vtt"]["reason"]
+    assert made(tmp_path) == sorted([*before, "talk.summary.md"])
+    (tmp_path / "talk.chapters.mp4").touch()
+    assert summarise(tmp_path / "talk.chapters.vtt")[1]["talk.chapters.vtt"]["state"] == "done"
+    assert summarise(tmp_path / "no.chapters.vtt")[0] == 2
+
+
 @pytest.mark.parametrize(
     ("name", "stem", "language"),
     [

@@ -54,6 +54,7 @@ def test_every_flag_has_its_place():
     [
         ("--llm", "qwen3-4"),
         ("--llm", "http://host:port"),
+        ("--llm", "ftp://host"),
         ("--llm", "https://me:secret@host"),
         ("--style", "haiku"),
         ("--summary-language", "Klingon"),

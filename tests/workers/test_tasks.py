@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from threading import Barrier, BrokenBarrierError
 
 import pytest
@@ -22,14 +21,8 @@ from workers.enqueue import entry_of
 from workers.ledger import Ledger
 from workers.ledger_records import Entry
 from workers.ledger_view import PREFIX
-from workers.tasks import (
-    REMEDIES,
-    WorkOptions,
-    Workplace,
-    drain,
-    remedy_for,
-    wait_before_next,
-)
+from workers.remedies import REMEDIES, remedy_for, wait_before_next
+from workers.tasks import WorkOptions, Workplace, drain
 
 OPTIONS = WorkOptions(waits_s=(30.0, 120.0, 600.0), busy_s=10.0, unreachable_s=0.0)
 EVERY_ERROR = [
@@ -293,9 +286,9 @@ def test_whatever_else_is_raised_has_a_remedy():
 
 
 def test_waits_grow_and_then_stay():
-    waits = [wait_before_next(attempt, OPTIONS) for attempt in (1, 2, 3, 4, 9)]
+    waits = [wait_before_next(attempt, OPTIONS.waits_s) for attempt in (1, 2, 3, 4, 9)]
     assert waits == [30.0, 120.0, 600.0, 600.0, 600.0]
-    assert wait_before_next(1, replace(OPTIONS, waits_s=(5.0,))) == 5.0
+    assert wait_before_next(1, (5.0,)) == 5.0
 
 
 class Crowded(ScriptedEngines):

@@ -13,6 +13,7 @@ from models.engines.scripted import ScriptedDetector, ScriptedEngine, ScriptedEn
 from pipeline.errors import BadCheckpoint, OutOfMemory, QueueUnavailable, TextEngineFailed
 from pipeline.ffmpeg import Tools
 from pipeline.source import take
+from pipeline.summaries.job import STAYS
 from pipeline.summaries.options import SummaryOptions
 from pipeline.types import Job, Outcome, OutputOptions, Span, SpeechOptions
 from tests.pipeline.summaries import scripted_engine
@@ -21,6 +22,7 @@ from workers.enqueue import entry_of
 from workers.follow import outcome_of
 from workers.ledger import job_id
 from workers.progress import sentence
+from workers.remedies import MemoryWaits, wait_for_memory
 from workers.remote import expected
 from workers.tasks import Workplace, drain
 
@@ -33,10 +35,11 @@ class Engines(ScriptedEngines):
 
     def __init__(self):
         super().__init__(
-            ScriptedEngine(lambda window: spoken(window, "The ship is here.")),
+            ScriptedEngine(lambda window: spoken(window, self.said)),
             ScriptedDetector((Span(0.5, 4.0),)),
         )
         self.failure = None
+        self.said = "The ship is here."
         self.heard = self.asked_for = 0
 
     @contextmanager
@@ -90,6 +93,7 @@ class Office(Desk):
 
 
 ALL = ("convert", "speech", "text")
+WAITS = MemoryWaits()
 STEM = CLIP.stem
 MADE = sorted(
     f"{STEM}.{rest}" for rest in ("en.srt", "summary.md", "summary.json", "chapters.json")
@@ -195,6 +199,46 @@ def test_a_model_for_which_there_is_no_room_now_costs_no_attempt(office):
     assert office.ledger.record(job).state == "done"
 
 
+def test_a_model_for_which_there_is_never_room_is_given_up(office):
+    office.engines.failure = OutOfMemory("It does not fit.")
+    job = office.ask()
+    office.work(*ALL)
+    for _ in range(WAITS.most + 2):  # and three attempts, the first of which was made
+        assert office.ledger.record(job).state == "queued"
+        office.ahead_s += max(*WAITS.waits_s, *OPTIONS.waits_s) + 1
+        office.work("text")
+    record = office.ledger.record(job)
+    assert (record.state, record.attempts, record.error) == ("dead", 3, "OutOfMemory")
+    assert record.reason == "given up after 3 attempts: no summary: It does not fit."
+    office.ledger.retry([job])  # by hand, it is as patient as before
+    office.work("text")
+    assert office.ledger.record(job).attempts == 0
+
+
+def test_while_others_hear_a_model_waits_longer_for_its_memory(office):
+    office.engines.failure = OutOfMemory("It does not fit.")
+    job = office.ask()
+    office.work(*ALL)
+    other = office.job(summary=None)
+    other = replace(other, speech=replace(other.speech, initial_prompt="another job"))
+    office.ledger.accept([replace(entry_of(other, "normal", 10.0), stages=("speech",))])
+    claim = office.ledger.claim("speech", "box/speech-7", 1e6)
+    for _ in range(3 * WAITS.most):
+        office.ahead_s += max(WAITS.waits_s) + 1
+        office.work("text")
+    assert office.ledger.record(job).attempts == 0
+    office.ledger.finish(claim, Outcome(CLIP, "done"))
+    office.ahead_s += max(WAITS.waits_s) + 1
+    office.work("text")
+    assert office.ledger.record(job).attempts == 1
+
+
+def test_waiting_for_memory_is_bounded_even_while_others_hear():
+    waits = [wait_for_memory(n, WAITS, is_heard=True) for n in range(400)]
+    assert waits[:3] == [10.0, 30.0, 60.0]
+    assert waits[299:301] == [600.0, None]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_retry_by_hand_repeats_only_the_summary(office, overwrite):
     office.engines.failure = BadCheckpoint("model.gguf is broken.")
@@ -211,6 +255,21 @@ def test_a_retry_by_hand_repeats_only_the_summary(office, overwrite):
     assert office.ledger.record(job).state == "done"
     assert (office.engines.heard, office.made()) == (1, MADE)
     assert srt.read_text() == SRT
+
+
+def test_a_summary_that_stays_though_others_words_were_heard_is_told(office):
+    office.ask()
+    office.work(*ALL)
+    ours = office.folder / "out" / f"{STEM}.summary.md"
+    ours.write_text("edited")
+    office.store.clean(everything=True)
+    office.engines.said = "The ship is gone."
+    job = office.ask(overwrite=False, formats=("srt", "vtt"), name="{stem}.two.{format}")
+    office.work(*ALL)
+    record = office.ledger.record(job)
+    assert record.state == "done"
+    assert ours.read_text() == "edited"
+    assert any(note.endswith(f"{STEM}.summary.md {STAYS}") for note in record.notes)
 
 
 def test_what_failed_before_its_subtitles_is_retried_from_the_start(office):

@@ -13,7 +13,7 @@ if media_ms > 0 then
 end
 count('done')
 note(id, get(id, 'stage') .. ' done')
-set(id, 'stages', rest, 'stage', string.match(rest, '^[^,]+'), 'attempts', 0)
+set(id, 'stages', rest, 'stage', string.match(rest, '^[^,]+'), 'attempts', 0, 'waits', 0)
 forget_progress(id)
 redis.call('HDEL', key('job', id), 'reason', 'error')
 make_ready(id)

@@ -6,7 +6,7 @@ local TOKEN_S = 60
 local function answer(id)
   return {
     id, redis.call('GET', key('wish', id)) or '', get(id, 'fence'),
-    get(id, 'attempts'), get(id, 'allowed'), get(id, 'url'),
+    get(id, 'attempts'), get(id, 'allowed'), get(id, 'url'), number(id, 'waits'),
   }
 end
 

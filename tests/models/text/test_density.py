@@ -118,8 +118,8 @@ def test_another_script_or_task_is_another_kind_of_text():
 def test_where_nothing_can_be_measured_a_token_a_byte_is_the_bound(nothing_counted):
     densities, read = estimating(lambda _: nothing_counted)
     assert densities.tokens(LONG) == densities.tokens(LONG) == most_tokens(LONG)
-    assert densities.fewest_tokens(LONG) == 0
     assert len(read) == 1
+    assert densities.can_be_all(LONG, 1)
 
 
 @settings(max_examples=50)
@@ -129,6 +129,53 @@ def test_no_count_leads_to_more_than_the_bound_or_to_nothing(count, length, cont
     request = replace(LONG, user="x" * length)
     assert length * 0.1 < densities.tokens(request) <= most_tokens(request)
     assert all(len(sample) + 128 < context for sample in read)
+
+
+# ── what was read ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("is_sampled", [True, False])
+@pytest.mark.parametrize("length", [3000, 8000, 39_000])
+@pytest.mark.parametrize(("share", "is_all"), [(1, True), (0.9, True), (0.7, False), (0.4, False)])
+def test_a_count_far_below_a_text_s_own_density_is_of_a_cut_text(share, is_all, length, is_sampled):
+    densities, read = estimating(lambda text: tokens_in(text) + 24)
+    request = replace(LONG, user=ENGLISH[:length])
+    if is_sampled:
+        densities.tokens(replace(LONG, user=ENGLISH))
+    truth = tokens_in(request.system + request.user)
+    found = densities.can_be_all(request, int(share * truth) + 24)
+    if is_sampled or share < 0.5:
+        assert found == is_all or length == 3000  # a template's tokens blur what is so short
+    assert len(read) <= 2
+
+
+def test_a_text_that_is_thinner_than_others_of_its_kind_is_not_taken_for_cut():
+    densities, read = estimating()
+    densities.tokens(replace(LONG, user="31415926 " * 5000))
+    thin = replace(LONG, user="internationalization " * 1900)
+    assert densities.can_be_all(thin, tokens_in(thin.user))
+    assert len(read) == 2
+    assert not densities.can_be_all(thin, tokens_in(thin.user) // 2)
+
+
+def test_who_cut_a_text_cuts_others_at_the_same_place():
+    densities, read = estimating()
+    truth = tokens_in(LONG.system + LONG.user)
+    assert not densities.can_be_all(LONG, truth // 4)
+    slightly_longer = replace(LONG, user=ENGLISH[: len(ENGLISH) // 4 + 500])
+    assert not densities.can_be_all(slightly_longer, truth // 4)
+    assert densities.can_be_all(slightly_longer, truth // 4 + 1)
+    assert len(read) == 1
+
+
+@settings(max_examples=50)
+@given(st.text("ab 12.ж日", max_size=3000), st.integers(0, 128), st.sampled_from([600, 16_384]))
+def test_what_was_read_whole_is_believed(text, template, context):
+    densities, _ = estimating(lambda sample: tokens_in(sample) + template, context)
+    request = TextRequest("Summarise.", text + "The ship lies in the harbour. " * 60, 100)
+    truth = tokens_in(request.system + request.user) + template
+    densities.tokens(replace(request, user="31415926 " * 500))
+    assert densities.can_be_all(request, truth)
 
 
 # ── Ollama ───────────────────────────────────────────────────────────────────────────────────
@@ -189,6 +236,22 @@ def test_an_answer_of_whose_question_far_too_little_was_read_is_not_trusted():
         assert engine.count_tokens(LONG) < 13_000
         with pytest.raises(QuestionTooLong, match="4096 tokens of it were read"):
             engine.answer(LONG, nothing)
+
+
+LINE = "Well this line number {} tells about the garden and the weather of yesterday."
+
+
+@pytest.mark.parametrize(("lines", "limit"), [(380, 4096), (55, 1200)])
+def test_a_server_that_reads_a_little_less_than_it_is_asked_to_is_not_trusted(lines, limit):
+    said = of_texts(*(LINE.format(number) for number in range(lines)))
+    memory = Memory()
+    with serving(reading_ollama(refusal=None, limit=limit)) as server:
+        found = summed_up(server, said, memory)
+        asked = [one.body for one in server.chats() if not is_sample(one.body)]
+    whole = [data_of(request_of(body)) for body in asked if tokens_of(body) <= limit]
+    assert len(whole) < len(asked)
+    assert found.coverage.missing == ()
+    assert all(any(line.text in data for data in whole) for line in said.lines)
 
 
 @pytest.mark.parametrize(("length", "is_trusted"), [(13_000, True), (14_000, False)])
@@ -336,5 +399,13 @@ def test_a_server_that_finds_everything_too_long_is_given_up():
 
     with serving((routes | {CHAT: chat}, unknown)) as server:
         with pytest.raises(QuestionTooLong, match="does not fit"):
+            summed_up(server, talk(20))
+        assert len(server.chats()) < 100
+
+
+@pytest.mark.parametrize("limit", [10, 300])
+def test_a_server_that_reads_next_to_nothing_is_given_up(limit):
+    with serving(reading_ollama(refusal=None, limit=limit)) as server:
+        with pytest.raises(QuestionTooLong, match=f"{limit} tokens of it were read"):
             summed_up(server, talk(20))
         assert len(server.chats()) < 100

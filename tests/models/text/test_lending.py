@@ -17,7 +17,7 @@ from models.fetch import FetchOptions
 from models.lent import LentText
 from models.memory import Machine
 from models.pool import Pool, PoolOptions
-from models.text import lending, opening
+from models.text import chat, lending, opening
 from models.text.choose_llm import GIB
 from models.text.wire import Patience
 from pipeline.errors import (
@@ -94,7 +94,7 @@ def test_where_nobody_names_one_the_lack_of_it_is_told_with_a_remedy(options, no
     network, memory, library = notes
     assert "give --llm a GGUF file, a server's address" in network
     assert "memory" in memory
-    assert "pip install 'transcribe[llm]'" in library
+    assert "pip install '.[llm]'" in library
 
 
 def test_a_lack_is_told_once_and_not_looked_into_again_for_some_minutes(
@@ -155,8 +155,9 @@ def test_the_lack_of_one_that_is_named_is_an_error(options, notes):
         borrowed("qwen3-4b", options, notes)
     with pytest.raises(BadOption):
         borrowed("qwen3-4", options, notes)
-    with pytest.raises(BadOption, match="is no address"):
-        borrowed("http://", options, notes)
+    for where in ("http://", "ftp://host"):
+        with pytest.raises(BadOption, match="is no address.* begins with http:// or https://"):
+            borrowed(where, options, notes)
     closed = {"GET /props": llm_server.Said({"error": {"message": "who are you"}}, status=401)}
     with (
         llm_server.serving((closed, llm_server.Said(status=404))) as server,
@@ -401,3 +402,82 @@ def test_a_server_with_another_model_than_before_is_another_engine_and_is_told_o
             found = second.description
     assert (found.model, found.context_tokens) == ("other", 4096)
     assert notes == [first.description.reason, found.reason]
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_server_that_is_down_is_asked_now_and_then_and_not_for_each_file(
+    options, notes, is_named, monkeypatch
+):
+    """Of a thousand files without it, one waits for it."""
+    where, clock, asked = "http://127.0.0.1:1", [0.0], []
+
+    def connect(*arguments):
+        asked.append(clock[0])
+        return chat.connect(*arguments)
+
+    monkeypatch.setattr(lending, "connect", connect)
+    options = replace(options, llm=None if is_named else where, llm_patience_s=0.1)
+    pool, reasons = pool_of(options, notes, now_s=lambda: clock[0]), set()
+    for clock[0] in (0.0, 1.0, lending.AWAY_S - 1, lending.AWAY_S, lending.AWAY_S + 1):
+        with pytest.raises(TextEngineFailed) as raised, pool.text(where if is_named else None):
+            pass
+        reasons.add(str(raised.value))
+    assert asked == [0.0, lending.AWAY_S]
+    (reason,) = reasons
+    assert "http://127.0.0.1:1 is not there (connection refused)" in reason
+    with llm_server.serving(llm_server.vllm) as other, pool.text(other.url):
+        pass  # others are asked
+
+
+SILENT = llm_server.Said(b"", content_type=llm_server.EVENTS, silent=True)
+
+
+def test_a_server_that_is_silent_to_two_files_is_asked_now_and_then_too(options, notes):
+    clock, options = [0.0], replace(options, llm_patience_s=0.2)
+    pool = pool_of(options, notes, now_s=lambda: clock[0])
+    with llm_server.serving(llm_server.vllm, SILENT, SILENT) as server:
+        for clock[0] in (0.0, 1.0, 2.0, lending.AWAY_S):
+            with pytest.raises(TextEngineFailed, match="silent"), pool.text(server.url) as engine:
+                engine.answer(ASKED, lambda: None)
+        assert len(server.chats()) == 2
+        clock[0] = lending.AWAY_S + 1.0
+        with pool.text(server.url) as engine:
+            assert engine.answer(ASKED, lambda: None).text == "one two"
+
+
+def test_one_file_that_is_too_much_for_a_server_costs_no_other_its_summary(options, notes):
+    pool = pool_of(replace(options, llm_patience_s=0.2), notes)
+    with llm_server.serving(llm_server.vllm, *[SILENT, llm_server.events("one two")] * 2) as server:
+        for _ in range(2):
+            with pytest.raises(TextEngineFailed, match="silent"), pool.text(server.url) as engine:
+                engine.answer(ASKED, lambda: None)
+            with pool.text(server.url) as engine:
+                assert engine.answer(ASKED, lambda: None).text == "one two"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        llm_server.Said({"error": "no such token"}, status=400),
+        llm_server.Said(b"what?", content_type="text/plain"),
+    ],
+)
+def test_a_server_that_answers_what_it_should_not_is_asked_by_the_next_file(options, notes, said):
+    pool = pool_of(options, notes)
+    with llm_server.serving(llm_server.vllm, said) as server:
+        with pytest.raises(TextEngineFailed), pool.text(server.url) as engine:
+            engine.answer(ASKED, lambda: None)
+        with pool.text(server.url) as engine:
+            assert engine.answer(ASKED, lambda: None).text == "one two"
+
+
+def test_a_lack_of_memory_at_a_server_is_a_failure_of_that_server(options, notes):
+    """Nobody here has memory that could be waited for."""
+    words = "model requires more system memory (5.6 GiB) than is available (3.1 GiB)"
+    lack = llm_server.Said({"error": words}, status=400)
+    with (
+        llm_server.serving(llm_server.ollama, lack) as server,
+        pytest.raises(TextEngineFailed, match="requires more system memory"),
+        pool_of(options, notes).text(server.url) as engine,
+    ):
+        engine.answer(ASKED, lambda: None)

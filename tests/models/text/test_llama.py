@@ -222,8 +222,9 @@ def test_one_that_hangs_is_not_well_until_it_answers(engine):
 
     os.kill(engine._child._process.pid, signal.SIGSTOP)
     set_silence(engine, 0.1)
-    with pytest.raises(TextEngineFailed, match="silent"):
+    with pytest.raises(TextEngineFailed, match=r"model tiny\.gguf was silent") as raised:
         engine.answer(ASKED, nothing)
+    assert "127.0.0.1" not in str(raised.value)
     assert not engine.is_well
     with pytest.raises(TextEngineFailed):
         engine.count_tokens(ASKED)
@@ -360,7 +361,7 @@ def test_a_missing_library_names_the_extra():
         child.stdin.write(b"null\n")
         child.stdin.flush()
         assert "xllamacpp" in json.loads(child.stdout.readline())["lacking"]
-    assert "pip install 'transcribe[llm]'" in str(llama_process.not_installed("…"))
+    assert "pip install '.[llm]', in the folder" in str(llama_process.not_installed("…"))
 
 
 def test_whether_there_is_a_gpu_is_asked_of_llama_cpp():

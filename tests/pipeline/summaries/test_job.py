@@ -16,7 +16,7 @@ from pipeline.ffmpeg import Tools
 from pipeline.run import run
 from pipeline.source import take
 from pipeline.store import Store
-from pipeline.summaries.job import summarise_job
+from pipeline.summaries.job import STAYS, summarise_job
 from pipeline.summaries.options import SummaryOptions
 from pipeline.summaries.records import Summary
 from pipeline.types import Job, OutputOptions, Span, SpeechOptions
@@ -257,6 +257,71 @@ def test_an_extractive_summary_that_was_wanted_is_known(desk, talked):
     assert summary_in(desk.sum_up(none, outputs)).provenance.engine is None
     desk.sum_up(none, outputs)
     assert desk.machine.asked_for == ["none"]
+
+
+def test_other_words_are_another_summary_and_the_same_words_are_none(desk, heard):
+    """German first, then English: the summary must not stay German."""
+    job, outputs = heard
+    desk.sum_up(job, outputs)
+    desk.machine = Machine("Nous chargeons le bateau.")
+    other = replace(job, speech=replace(job.speech, task="translate"), output=OutputOptions(
+        name="{stem}.two.{format}"))  # fmt: skip
+    subtitles = run(other, desk.store, desk.machine, Tools(), Told()).outputs
+    files = desk.sum_up(other, subtitles)
+    assert "Nous chargeons" in (desk.folder / "talk.summary.md").read_text()
+    assert sorted(file.name for file in files) == MADE
+    desk.sum_up(other, subtitles)
+    assert len(desk.machine.asked_for) == 1
+    desk.sum_up(job, outputs)  # its own words again, though its folder knows that it has been done
+    assert "harbour" in (desk.folder / "talk.summary.md").read_text()
+
+
+def test_another_model_that_heard_nothing_new_costs_no_summary(desk, heard):
+    job, outputs = heard
+    desk.sum_up(job, outputs)
+    desk.sum_up(replace(job, speech=replace(job.speech, model="base")), outputs)
+    desk.store.clean(everything=True)
+    desk.sum_up(job, outputs)
+    assert len(desk.machine.asked_for) == 1
+
+
+@pytest.mark.parametrize("wish", [{"style": "meeting"}, {"llm": "other"}, {"language": "de"}])
+def test_after_a_clean_another_wish_is_still_another_wish(desk, talked, wish):
+    job, outputs = talked
+    desk.sum_up(job, outputs)
+    desk.store.clean(everything=True)
+    desk.sum_up(replace(job, summary=replace(NAMED, **wish)), outputs)
+    assert len(desk.machine.asked_for) == 2
+
+
+def test_a_summary_of_other_words_that_somebody_edited_stays_and_is_told(desk, talked):
+    job, outputs = talked
+    files = desk.sum_up(job, outputs)
+    for path in files:
+        path.write_text("edited")
+    outputs[0].write_text("1\n00:00:00,500 --> 00:00:04,000\nQuite other words.\n")
+    desk.sum_up(job, outputs)
+    assert {path.read_text() for path in files} == {"edited"}
+    assert desk.told.notes == [f"{path} {STAYS}" for path in files]
+
+
+def test_without_any_transcript_a_summary_that_is_there_will_do(desk, talked):
+    job, outputs = talked
+    files = desk.sum_up(job, outputs)
+    outputs[0].unlink()
+    assert desk.sum_up(job, ()) == files
+    files[0].unlink()
+    with pytest.raises(NoSuchFile):
+        desk.sum_up(job, ())
+
+
+def test_who_notes_a_summary_without_its_wish_leaves_that_known(desk, talked):
+    """A watched folder notes all outputs once more."""
+    job, outputs = talked
+    files = desk.sum_up(job, outputs)
+    desk.store.outputs.note(files, job.source, job.speech.task)
+    desk.sum_up(job, outputs)
+    assert len(desk.machine.asked_for) == 1
 
 
 def test_a_strangers_file_stays_and_the_others_are_written(desk, talked):

@@ -212,6 +212,22 @@ def test_an_engine_that_is_gone_ends_it_soon_and_the_rest_can_be_made_later():
     assert found == run(ScriptedEngine(4096), talk(120))
 
 
+@pytest.mark.parametrize(("took_s", "times"), [(900.0, 1), (200.0, 2), (1.0, 3)])
+def test_who_never_said_a_word_is_not_asked_with_the_same_patience_again(took_s, times):
+    clock = count(0.0, took_s)
+    engine = ScriptedEngine(4096, script=lambda *_: failed("was silent"))
+    with pytest.raises(TextEngineFailed, match="was silent"):
+        run(engine, talk(120), now_s=lambda: next(clock))
+    assert len(engine.asked) == times
+
+
+def test_who_has_answered_may_take_its_time_to_fail():
+    clock = count(0.0, 900.0)
+    engine = ScriptedEngine(4096, script=lambda n, _: failed() if n in (1, 2) else None)
+    found = run(engine, talk(120), now_s=lambda: next(clock))
+    assert found.coverage.missing == ()
+
+
 def test_only_nonsense_is_a_failure():
     engine = ScriptedEngine(4096, script=lambda *_: GARBAGE)
     with pytest.raises(TextEngineFailed, match="none of its answers is usable"):
