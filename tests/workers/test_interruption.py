@@ -63,3 +63,33 @@ def test_an_interruption_inside_of_exec_has_the_exit_code_of_any_other(tmp_path)
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (130, "Stopped. The rest waits.\n")
+
+
+STOPPED_INSIDE_TORCH = """
+import signal, sys, time
+from workers.interruption import Interruption
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch.nn":
+            signal.raise_signal(signal.SIGINT)
+
+Interruption().install()
+sys.meta_path.insert(0, Finder())
+try:
+    import torch
+    print("imported")
+    while True:
+        time.sleep(0.01)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_an_interruption_waits_until_torch_is_imported():
+    """Else its C++ may end the process by SIGABRT."""
+    ended = subprocess.run(
+        [sys.executable, "-c", STOPPED_INSIDE_TORCH],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.stdout.split() == ["imported", "stopped"], ended.stderr
