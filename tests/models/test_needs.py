@@ -173,7 +173,8 @@ def test_word_times_take_what_is_computed(quantisation):
     most = live_bytes(lambda: salience(decoder.align(0, 0, tokens, 50_256).scores, 1500))
     logits_bytes = needs._logits_bytes(described(SMALL, quantisation), slots=1)
     computed = needs._word_times_bytes(SMALL) + logits_bytes
-    assert most <= computed <= 1.8 * most
+    copied = 1.3 if quantisation in ("int8", "int4") else 1.8  # floats of a step may be copied too
+    assert most <= computed <= copied * most
 
 
 @pytest.mark.parametrize("quantisation", ["float32", "bfloat16", "int8"])
