@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from pipeline.types import Segment, Window
 
-# Bounds on work that speech does not meet: how often the rest of a window is heard, and up to which
-# round it is halved. Quarters hold 30 tokens a second; scripts with most tokens need 25.
+# Bounds on work that speech does not meet: how often the rest of a window is heard; up to which
+# round it is halved, or heard though what came of it failed. Quarters hold 30 tokens a second;
+# scripts with most tokens need 25.
 MAX_ROUNDS = 8
-HALVING_ROUNDS = 2
+EARLY_ROUNDS = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -78,9 +79,9 @@ class Part:
         return self.round < MAX_ROUNDS
 
     @property
-    def may_halve(self) -> bool:
-        """Whether it may be heard in halves."""
-        return self.round <= HALVING_ROUNDS
+    def is_early(self) -> bool:
+        """Whether it may be heard in halves, or on after a failure."""
+        return self.round <= EARLY_ROUNDS
 
 
 class Desk:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from models.engines.decode import is_failure
+from models.engines.decode import is_failure, is_repetitive
 from models.engines.search import Beams, Samples, result_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from models.engines.rules import Rules
     from pipeline.types import SpeechOptions
 
-# What all fall-backs of one window may sample before only the likeliest text goes on, so that
-# nonsense takes no more than twice the time of speech.
-FALL_BACK_TOKENS = 240
+# What all tries of one window may sample together, so that nonsense takes no more than twice the
+# time of speech: a CPU encodes a window in the time of 84 to 112 tokens, and speech has 80 to 100.
+WINDOW_TOKENS = 240
+WORTH_TRYING = 64  # tokens; with fewer left, no other temperature is tried
+_CHOOSING = 1 / 3  # of what is left, for all samples of a try; after it, the likeliest grows alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +43,7 @@ class Decoded:
     request: Request
     result: DecodingResult
     place: int
-    reason: str | None  # why not all temperatures were tried, where more were needed
+    is_whole: bool  # whether the text came to an end of its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,44 +69,43 @@ class Hearing:
         self.request, self.place = request, place
         self.no_speech_probability = math.nan
         self.attempt = 0
-        self._spent = 0  # tokens sampled in fall-backs
-        self._result: DecodingResult | None = None
+        self._spent = 0  # tokens sampled
+        self._tried: list[_Tried] = []
         self._try(task)
 
     def _try(self, task: Task) -> None:
         self.task = task
         self.search = task.search(self.request.seed + self.attempt)
         self.running = 0  # rows that have a slot
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether the fall-backs have taken all that they may."""
-        return self._spent >= FALL_BACK_TOKENS
+        self._chosen_at = self._spent + (WINDOW_TOKENS - self._spent) * _CHOOSING
 
     @property
     def may_fall_back(self) -> bool:
-        """Whether there is another temperature."""
-        return not self.gave_up and self.attempt + 1 < len(self.request.options.temperatures)
+        """Whether there is another temperature, and something left to spend on it."""
+        is_last = self.attempt + 1 == len(self.request.options.temperatures)
+        return not is_last and WINDOW_TOKENS - self._spent >= WORTH_TRYING
 
     def weed(self) -> None:
         """End the samples that are not worth going on with, after a token more for each."""
         assert isinstance(self.search, Samples), "beams are of use to each other"
-        if self.attempt > 0:
-            self._spent += self.running
-        if self.gave_up:
+        self._spent += self.running
+        if self.attempt > 0 and self._spent >= self._chosen_at:
             self.search.keep_best()
-        if self.gave_up or self.may_fall_back:
-            self.search.drop_hopeless(self.request.options, others_follow=not self.gave_up)
+        if self.attempt > 0 and self._spent >= WINDOW_TOKENS:
+            self.search.stop()
+        if self.may_fall_back:
+            self.search.drop_hopeless(self.request.options)
 
     def is_good(self) -> bool:
         """Whether the attempt, now over, is the last: good enough, or nothing is left to try."""
-        self._result = result_of(
-            self.task.whisper,
-            self.search.found(),
-            self.request.features,
-            self.no_speech_probability,
-        )
-        return not self.may_fall_back or not is_failure(self._result, self.request.options)
+        found = self.search.found()
+        if isinstance(self.search, Beams):
+            self._spent += len(found.tokens)
+        features, no_speech = self.request.features, self.no_speech_probability
+        result = result_of(self.task.whisper, found, features, no_speech)
+        self._tried.append(_Tried(result, found.is_whole))
+        is_fair = found.is_whole and not is_failure(result, self.request.options)
+        return is_fair or not self.may_fall_back
 
     def fall_back(self, task: Task) -> None:
         """Go on to the next temperature."""
@@ -112,10 +113,25 @@ class Hearing:
         self._try(task)
 
     def decoded(self) -> Decoded:
-        """What has come of the last attempt."""
-        assert self._result is not None, "it is asked for when it is good"
-        reason = f"its fall-backs took {FALL_BACK_TOKENS} tokens" if self.gave_up else None
-        return Decoded(self.request, self._result, self.place, reason)
+        """What has come of it: the last attempt's text, as in whisper.
+
+        Where that one failed before it came to its end, the best of all attempts.
+        """
+        options, last = self.request.options, self._tried[-1]
+        if not last.is_whole and is_failure(last.result, options):
+            last = max(self._tried, key=lambda one: one.worth(options))
+        return Decoded(self.request, last.result, self.place, last.is_whole)
+
+
+class _Tried(NamedTuple):
+    """What came of one attempt."""
+
+    result: DecodingResult
+    is_whole: bool
+
+    def worth(self, options: SpeechOptions) -> tuple[bool, bool, float]:
+        """Orders attempts that failed."""
+        return not is_repetitive(self.result, options), self.is_whole, self.result.avg_logprob
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.engines.decode import is_repetitive, is_silence
+from models.engines.decode import is_failure, is_repetitive, is_silence
 from models.engines.segments import build, cut, is_sayable, part_of, settle
 from models.engines.words import align
 from pipeline.types import SAMPLE_RATE_HZ
@@ -30,14 +30,17 @@ def read(
     clip: Clip,
     result: DecodingResult,
     *,
+    is_whole: bool = True,
     may_continue: bool,
-    may_halve: bool,
+    is_early: bool,
 ) -> tuple[tuple[Segment, ...], tuple[Window, ...]]:
     """The segments of the clip in `place`, and the windows that are left to hear.
 
-    The decoder's last slot is overwritten.
+    `is_whole`: the result's text came to an end of its own. `is_early`: the clip is not a part of a
+    part of a window. The decoder's last slot is overwritten.
     """
     options = clip.options
+    is_bad = is_failure(result, options)
     if is_silence(result, options):
         return (), ()
     tokenizer = tokenizer_of(model, result.language, options.task)
@@ -49,9 +52,11 @@ def read(
         timestamp_begin=tokenizer.timestamp_begin,
         eot=tokenizer.eot,
         duration_s=heard_s,
-        truncated=full and not is_repetitive(result, options),
+        truncated=(full or not is_whole) and not is_repetitive(result, options),
     )
-    may_halve = may_halve and is_sayable(result.text, heard_s)
+    # what all temperatures failed at is hardly speech: more of it would only take as long again
+    may_halve = is_early and not is_bad and is_sayable(result.text, heard_s)
+    may_continue = may_continue and (not is_bad or (is_whole and is_early))
     pieces, rest = settle(clip.window, found, may_continue=may_continue, may_halve=may_halve)
     texts = [tokenizer.decode(list(piece.tokens)) for piece in pieces]
     words = _words(decoder, place, tokenizer, clip, pieces)

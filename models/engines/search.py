@@ -8,6 +8,7 @@ The search itself, its ranking and its statistics are those of `whisper.decoding
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _LOOKED_AT = 16  # tokens between two looks at whether a text repeats itself
 _ORDINARY_BYTES = 4.0  # of text in a token
 _ORDINARY_RATIO = 1.5  # by which zlib compresses some hundred bytes of it
+_LOOP = 48  # tokens that only repeat what came before: a text does not get out of that by itself
+_LONGEST_PERIOD = 12
 
 
 class Found(NamedTuple):
@@ -30,6 +33,7 @@ class Found(NamedTuple):
 
     tokens: list[int]
     sum_log_probability: float
+    is_whole: bool = True  # it came to an end of its own
 
 
 @dataclass(slots=True)
@@ -41,11 +45,12 @@ class _Text:
     is_over: bool = False
     is_hopeless: bool = False  # over since it was sure to be a failure
     is_cut: bool = False  # over since another one was likelier
+    is_stopped: bool = False  # over since nothing was left to spend on it
 
     @property
     def is_complete(self) -> bool:
         """Whether it came to its own end."""
-        return self.is_over and not self.is_hopeless and not self.is_cut
+        return self.is_over and not (self.is_hopeless or self.is_cut or self.is_stopped)
 
 
 class Samples:
@@ -86,16 +91,13 @@ class Samples:
         text.tokens.append(token)
         text.is_over = len(text.tokens) >= self._longest
 
-    def drop_hopeless(self, options: SpeechOptions, *, others_follow: bool) -> None:
-        """End the texts that would be failures however they went on.
+    def drop_hopeless(self, options: SpeechOptions) -> None:
+        """End the texts that would be failures however they went on; others follow if all are.
 
-        Where other texts follow if these fail, a text that repeats itself is given less time.
+        What repeats itself is not given more time than it took so far to be worth hearing again.
         """
         for text in self._growing():
-            left = self._longest - len(text.tokens)
-            if others_follow:
-                left = min(left, len(text.tokens))
-            if self._is_unsure(text, options) or self._repeats(text, left, options):
+            if self._is_unsure(text, options) or self._repeats(text, options):
                 text.is_over = text.is_hopeless = True
 
     def keep_best(self) -> None:
@@ -105,14 +107,20 @@ class Samples:
         for text in growing[: len(growing) - kept]:
             text.is_over = text.is_cut = True
 
+    def stop(self) -> None:
+        """End all texts."""
+        for text in self._growing():
+            text.is_over = text.is_stopped = True
+
     def found(self) -> Found:
-        """The best text by whisper's ranking."""
+        """The best text by whisper's ranking, of those that came furthest."""
         complete = [text for text in self._texts if text.is_complete]
-        fair = complete or [text for text in self._texts if not text.is_cut]
+        stopped = [text for text in self._texts if text.is_stopped]
+        fair = complete or stopped or [text for text in self._texts if not text.is_cut]
         tokens = [[text.tokens for text in fair]]
         sums = [[text.sum_log_probability for text in fair]]
         best = fair[self._task.sequence_ranker.rank(tokens, sums)[0]]
-        return Found(best.tokens, best.sum_log_probability)
+        return Found(best.tokens, best.sum_log_probability, best.is_complete)
 
     def _growing(self) -> list[_Text]:
         return [text for text in self._texts if not text.is_over]
@@ -122,15 +130,28 @@ class Samples:
         limit = options.log_probability_limit
         return limit is not None and text.sum_log_probability / (self._longest + 1) < limit
 
-    def _repeats(self, text: _Text, left: int, options: SpeechOptions) -> bool:
-        """Whether it would be too repetitive even if all tokens left were ordinary text."""
+    def _repeats(self, text: _Text, options: SpeechOptions) -> bool:
+        """Whether it would be too repetitive even if as many tokens of ordinary text followed.
+
+        Or, once it is caught in a loop, if that goes on.
+        """
         limit = options.compression_ratio_limit
         if limit is None or len(text.tokens) % _LOOKED_AT:
             return False
         so_far = self._task.tokenizer.decode(text.tokens).strip().encode()
+        left, ratio = self._longest - len(text.tokens), math.inf
+        if not _is_loop(text.tokens, self._task.tokenizer.timestamp_begin):
+            left, ratio = min(left, len(text.tokens)), _ORDINARY_RATIO
         rest = left * _ORDINARY_BYTES
-        ratio = (len(so_far) + rest) / (len(zlib.compress(so_far)) + rest / _ORDINARY_RATIO)
-        return ratio > limit
+        return (len(so_far) + rest) / (len(zlib.compress(so_far)) + rest / ratio) > limit
+
+
+def _is_loop(tokens: list[int], timestamp_begin: int) -> bool:
+    """Whether its last words say the same over and over, whatever times they are given."""
+    words = [token for token in tokens if token < timestamp_begin]
+    if len(words) < _LOOP + _LONGEST_PERIOD:
+        return False
+    return any(words[-_LOOP:] == words[-_LOOP - n : -n] for n in range(1, _LONGEST_PERIOD + 1))
 
 
 class Beams:

@@ -23,7 +23,7 @@ from models.engines.hearing import Request
 from models.engines.languages import likeliest
 from models.engines.reading import read
 from models.engines.slots import Slots
-from models.engines.spectrum import log_mel
+from models.engines.spectrum import log_mels
 from models.shortage import is_shortage, trim
 from pipeline.types import Heard, LanguageGuess
 
@@ -151,13 +151,12 @@ def _encode(loaded: Loaded, clips: Sequence[Clip]) -> Iterator[Tensor]:
     import torch
 
     device, n_mels = loaded.model.device, loaded.model.dims.n_mels
-    together = 1 if device.type == "cpu" else len(clips)  # a CPU gains nothing by more
-    for first in range(0, len(clips), together or 1):
+    sounds, together = [clip.samples for clip in clips], loaded.encoder.at_once
+    for first in range(0, len(sounds), together):
         with torch.inference_mode():
-            mels = [
-                log_mel(clip.samples, n_mels, device) for clip in clips[first : first + together]
-            ]
-            features = loaded.encoder(torch.stack(mels))
+            mels = log_mels(sounds[first : first + together], n_mels, device)
+            # a view of one would keep the memory of all
+            features = [one.clone() for one in loaded.encoder(mels)]
         yield from features
 
 
@@ -173,7 +172,8 @@ def _settle(loaded: Loaded, desk: Desk, decoded: Decoded) -> Taken:
             decoded.place,
             part.clip,
             decoded.result,
+            is_whole=decoded.is_whole,
             may_continue=part.may_continue,
-            may_halve=part.may_halve,
+            is_early=part.is_early,
         )
     return desk.finish(decoded.request, segments, rest)

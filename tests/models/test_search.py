@@ -19,12 +19,21 @@ LONGEST = 100  # tokens
 CALM = SpeechOptions(compression_ratio_limit=None, log_probability_limit=None)
 
 
-@pytest.fixture(scope="module")
-def task():
-    model = Whisper(ModelDimensions(80, 1500, 64, 1, 1, 51865, 2 * LONGEST, 64, 1, 1))
+def task_of(longest):
+    model = Whisper(ModelDimensions(80, 1500, 64, 1, 1, 51865, 2 * longest, 64, 1, 1))
     options = DecodingOptions(language="en", temperature=0.4, best_of=3)
     with quiet():
         return DecodingTask(model, options)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return task_of(LONGEST)
+
+
+@pytest.fixture(scope="module")
+def long_task():
+    return task_of(224)
 
 
 def grow(samples, number, tokens, log_probability=-0.5):
@@ -98,44 +107,84 @@ def test_text_that_stays_too_unsure_even_if_all_the_rest_is_certain_is_hopeless(
     options = replace(CALM, log_probability_limit=-1.0)
     samples = Samples(task, 0)
     grow(samples, 0, [5] * 50, -2.0)  # -100 over at most 101 tokens
-    samples.drop_hopeless(options, others_follow=True)
+    samples.drop_hopeless(options)
     assert not samples.is_over(0)
     grow(samples, 0, [5], -2.0)
-    samples.drop_hopeless(options, others_follow=True)
+    samples.drop_hopeless(options)
     assert samples.is_over(0)
     assert not samples.is_over(1)
 
 
-@pytest.mark.parametrize(("others_follow", "first", "last"), [(True, 16, 40), (False, 41, 80)])
-def test_text_that_repeats_itself_for_too_long_is_hopeless(task, others_follow, first, last):
+LIVELY = (
+    " Well, nobody in the village had ever seen such a strange ship; it came up the river at dawn,"
+    " painted green and gold, and its captain asked us politely for bread and news from the hills."
+)
+
+
+def hopeless_after(task, before, repeated):
+    """How many tokens of what repeats itself are heard out after others, at most LONGEST."""
     options = replace(CALM, compression_ratio_limit=2.4)
-    lively = (
-        " Well, nobody in the village had ever seen such a strange ship; it came up the river at"
-        " dawn, painted green and gold, and its captain asked us politely for bread and news."
-    )
     samples = Samples(task, 0)
-    grow(samples, 1, words(task, lively)[:32])
-    loop = words(task, " Thanks for watching!") * LONGEST
+    grow(samples, 0, before)
+    grow(samples, 1, words(task, LIVELY)[:32])
     while not samples.is_over(0):
-        grow(samples, 0, [loop[len(samples.sampled(0))]])
-        samples.drop_hopeless(options, others_follow=others_follow)
-    assert first <= len(samples.sampled(0)) <= last
+        grow(samples, 0, [repeated[len(samples.sampled(0)) - len(before)]])
+        samples.drop_hopeless(options)
     assert not samples.is_over(1)
+    return len(samples.sampled(0)) - len(before)
+
+
+def test_text_that_repeats_itself_for_too_long_is_hopeless(task):
+    loop = words(task, " Thanks for watching!") * LONGEST
+    assert 16 <= hopeless_after(task, [], loop) <= 40
+
+
+def test_so_is_text_that_got_into_a_loop_whatever_its_timestamps(long_task):
+    begin = long_task.tokenizer.timestamp_begin
+    phrase = words(long_task, " Thanks for watching!")
+    loop = [token for i in range(50) for token in (begin + 20 * i, *phrase, begin + 20 * i + 19)]
+    assert hopeless_after(long_task, [], loop) <= 80
+    assert 48 <= hopeless_after(long_task, words(long_task, LIVELY), loop) <= 112
+
+
+def test_what_is_said_a_few_times_is_no_loop(long_task):
+    options = replace(CALM, compression_ratio_limit=2.4)
+    samples = Samples(long_task, 0)
+    for token in words(long_task, LIVELY + " No, no, no, no, no, no, no, no!" + LIVELY.upper()):
+        grow(samples, 0, [token])
+        samples.drop_hopeless(options)
+    assert not samples.is_over(0)
+
+
+def test_a_text_that_is_stopped_is_found_and_known_as_unfinished(task):
+    samples = Samples(task, 0)
+    grow(samples, 0, [5, 6], -0.5)
+    grow(samples, 1, [5, 7], -0.1)
+    grow(samples, 2, [5, 8], -0.9)
+    samples.keep_best()
+    samples.stop()
+    assert all(samples.is_over(number) for number in range(3))
+    found = samples.found()
+    assert found.tokens == [5, 7]
+    assert not found.is_whole
+    whole = Samples(task, 0)
+    grow(whole, 0, [5, task.tokenizer.eot])
+    assert whole.found().is_whole
 
 
 def test_a_hopeless_text_is_found_only_where_there_is_no_other(task):
     options = replace(CALM, log_probability_limit=-1.0)
     samples = Samples(task, 0)
     grow(samples, 0, [5, 6], -200.0)
-    samples.drop_hopeless(options, others_follow=True)
+    samples.drop_hopeless(options)
     grow(samples, 1, [7, task.tokenizer.eot], -300.0)  # worse, but it came to its end
     grow(samples, 2, [8, 9], -400.0)
-    samples.drop_hopeless(options, others_follow=True)
+    samples.drop_hopeless(options)
     assert samples.found().tokens == [7]
     alone = Samples(task, 0)
     for number, token in enumerate((5, 6, 7)):
         grow(alone, number, [token], -200.0 - number)
-    alone.drop_hopeless(options, others_follow=True)
+    alone.drop_hopeless(options)
     assert alone.found().tokens == [5]
 
 
