@@ -7,6 +7,7 @@
 # make accuracy     word error rate and cue times of the whole program with the demo model
 # make memory       peak memory on a 10-minute and on a 6-hour file
 # make needs        computed against measured memory of every size and quantisation
+# make nonsense      what windows cost that fail at every temperature, beside speech
 # make loading      time and memory of loading a model, against openai-whisper
 # make bench        the transcribe stage against other engines; BENCH="--sizes tiny --rounds 5" …
 # make bench-queue  what the queue costs a job, and how it is with 100,000 of them; QUEUE_BENCH="--rounds 1" …
@@ -29,7 +30,7 @@ QUEUE_PORT ?= 6390
 QUEUE_URL := redis://127.0.0.1:$(QUEUE_PORT)/0
 DURABLE := --appendonly yes --appendfsync always --maxmemory-policy noeviction
 
-.PHONY: demo test up down faults chaos lint format accuracy memory needs loading bench bench-queue bench-watch bench-summaries demo-model wheel tools
+.PHONY: demo test up down faults chaos lint format accuracy memory needs nonsense loading bench bench-queue bench-watch bench-summaries demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
@@ -83,6 +84,9 @@ memory: tools $(READY)
 
 needs: $(READY)
 	$(BIN)/python -m tests.benchmarks.needs
+
+nonsense: $(READY)
+	$(BIN)/python -m tests.benchmarks.nonsense
 
 loading: $(READY)
 	$(BIN)/python -m tests.benchmarks.loading

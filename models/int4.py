@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 GROUP = 64  # weights
@@ -56,18 +57,22 @@ def pack(weight: Tensor) -> tuple[Tensor, Tensor]:
     return codes, scales
 
 
-def unpack(codes: Tensor, scales: Tensor) -> Tensor:
-    """The weights, transposed: float32 (k, n)."""
+def unpack(codes: Tensor, scales: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The weights, transposed: (k, n) in float32, or in a type that rounds them three times.
+
+    That is little beside the 16 steps of 4 bits.
+    """
     import torch
 
     blocks, k, half = codes.shape
-    scale, zero = scales.float().view(-1, blocks, 1, 2 * half, 2).transpose(0, 1).unbind(-1)
-    weight = torch.empty(blocks, k // GROUP, GROUP, 2 * half, device=codes.device)
-    grouped = codes.view(blocks, k // GROUP, GROUP, half)
-    weight[..., :half] = grouped & 15
-    weight[..., half:] = grouped >> 4
-    weight.sub_(8).mul_(scale).add_(zero)
-    return weight.view(blocks, k, 2 * half).transpose(0, 1).reshape(k, -1)
+    dtype = dtype or torch.float32
+    scale, zero = scales.to(dtype).view(-1, blocks, 1, 2 * half, 2).transpose(0, 1).unbind(-1)
+    weight = torch.empty(k // GROUP, GROUP, blocks, 2 * half, dtype=dtype, device=codes.device)
+    grouped, by_block = codes.view(blocks, k // GROUP, GROUP, half), weight.permute(2, 0, 1, 3)
+    by_block[..., :half] = grouped & 15
+    by_block[..., half:] = grouped >> 4
+    by_block.sub_(8).mul_(scale).add_(zero)
+    return weight.view(k, -1)
 
 
 def products(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
@@ -75,7 +80,7 @@ def products(x: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
     size, most_rows = kernel()
     if x.device.type == "cpu" and len(x) <= most_rows and size == 2 * codes.shape[-1]:
         return _kernel_products(x, codes, scales).to(x.dtype)
-    return x @ unpack(codes, scales).to(x.dtype)
+    return x @ unpack(codes, scales, x.dtype)
 
 
 @cache

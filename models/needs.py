@@ -49,15 +49,17 @@ _MEL_FRAMES = 3000  # of 30 s
 _ENCODER_WIDTHS = 3 + 4 + 4
 # models/engines/alignment.py: 3 to start, <|notimestamps|>, the text, the end.
 _ALIGNED_EXTRA_TOKENS = 5
-# models/quantise.py, _multiply_int8: rows that are multiplied at once, and what each of their
-# products takes beside the result, twice as float32.
-_ROWS_AT_ONCE, _PRODUCT_BYTES = 1024, 2 * FLOAT_BYTES
-_UNPACKED_BYTES = 9  # models/int4.py, unpack: of each weight, two floats and a code
+_ENCODED_ON_GPU = 8  # models/engines/encoder.py, AT_ONCE_ON_GPU: windows
+# models/engines/spectrum.py, together: a padded sound, and of each frame and frequency a complex
+# number, both its squares and their sum.
+_SPECTRUM_BYTES = (480_400 + _MEL_FRAMES * 201 * 5) * FLOAT_BYTES
+_WIDENED = 2**23  # models/quantise.py, WEIGHTS_AT_ONCE: that are float for a moment on a GPU
+_CODE_BYTES = 1  # models/int4.py, unpack: of each weight, beside its number
 
 # Of the kernels (models/kernels/decoder_state.py, tiles.py): the width of a head, heads that ask a
 # window together, rows that a tile may read too many; decoder_kernels.py: tokens of a new row that
-# go through the model together.
-_HEAD, _ASKED, _TILE_ROWS, _TOGETHER = 64, 12, 6, 24
+# go through the model together, with logits and without.
+_HEAD, _ASKED, _TILE_ROWS, _TOGETHER, _WITHOUT_LOGITS = 64, 12, 6, 24, 84
 
 # Heads that tell the times of words: whisper/__init__.py, models/checkpoint.py for the demo.
 _ALIGNMENT_HEADS = {
@@ -100,7 +102,7 @@ class _Work:
     @property
     def encoded_together(self) -> int:
         """Windows: models/engines/whisper_torch.py."""
-        return 1 if self.device_kind == "cpu" else self.windows
+        return 1 if self.device_kind == "cpu" else min(self.windows, _ENCODED_ON_GPU)
 
 
 def needed(
@@ -177,8 +179,7 @@ def _of_kernels(model: Model, work: _Work) -> tuple[_Moment, ...]:
     windows_bytes = n.n_text_state * (n.n_audio_ctx + whole_panels(n.n_audio_ctx)) * work.windows
     rows_bytes = work.slots * _pairs_bytes(model, n.n_text_ctx)
     caches_bytes = windows_bytes + rows_bytes + _waiting_bytes(n, work)
-    watched_bytes = _alignment_heads(n) * _rows_at_once(work) * n.n_audio_ctx * FLOAT_BYTES
-    passing_bytes = max(_word_times_bytes(n) + watched_bytes, _copied_bytes(model, work) // 2)
+    passing_bytes = max(_word_times_bytes(n), _copied_bytes(model, work) // 2)
     return (
         _Moment(buffers_bytes + weight_bytes.of_modules(model), windows_bytes),
         _Moment(buffers_bytes + passing_bytes, caches_bytes),
@@ -190,9 +191,13 @@ def _of_modules(model: Model, work: _Work) -> tuple[_Moment, ...]:
     n = model.dimensions
     tokens = work.slots * n.n_text_ctx + work.windows * n.n_audio_ctx
     caches_bytes = _pairs_bytes(model, tokens) + _waiting_bytes(n, work)
+    if work.device_kind == "cuda":  # models/engines/playback.py: what recorded steps write to
+        caches_bytes += work.slots * n.n_vocab * FLOAT_BYTES
     passing = (
         _encode_bytes(model, work),
-        _word_times_bytes(n) + _logits_bytes(model, work.slots),
+        2 * _word_times_bytes(n)  # with a copy
+        + _logits_bytes(model, work.slots)
+        + _widened_bytes(model, work, n.n_vocab * n.n_text_state),
         _copied_bytes(model, work),
     )
     return tuple(_Moment(passing_bytes, caches_bytes) for passing_bytes in passing)
@@ -203,13 +208,9 @@ def _buffers_bytes(n: Dimensions, work: _Work) -> int:
     audio, text, vocabulary = n.n_audio_state, n.n_text_state, whole_panels(n.n_vocab)
     encoder_bytes = _MEL_FRAMES * audio * KERNEL_BYTES + 2 * n.n_audio_ctx * audio * FLOAT_BYTES
     encoder_bytes += 2 * 3 * whole_panels(n.n_audio_ctx) * audio * KERNEL_BYTES
-    most = _rows_at_once(work)
-    decoder_bytes = most * (7 * text + vocabulary) * FLOAT_BYTES
+    most, wanted = (max(work.slots, n) + _TILE_ROWS for n in (_WITHOUT_LOGITS, _TOGETHER))
+    decoder_bytes = (most * 7 * text + wanted * vocabulary) * FLOAT_BYTES
     return encoder_bytes + decoder_bytes + 2 * (most * n.n_text_head + _ASKED) * text
-
-
-def _rows_at_once(work: _Work) -> int:
-    return max(work.slots, _TOGETHER) + _TILE_ROWS
 
 
 def _pairs_bytes(model: Model, tokens: int) -> int:
@@ -227,24 +228,33 @@ def _waiting_bytes(n: Dimensions, work: _Work) -> int:
 
 
 def _encode_bytes(model: Model, work: _Work) -> int:
-    """A block in whisper's modules, and what its widest layer takes beside its result."""
+    """A block in whisper's modules, and what its widest layer takes beside its result.
+
+    On a GPU spectra may take more: all frames of these windows are calculated together.
+    """
     n, windows = model.dimensions, work.encoded_together
     spectrogram_bytes = n.n_mels * _MEL_FRAMES * (FLOAT_BYTES + model.number_bytes)
     block_bytes = _ENCODER_WIDTHS * n.n_audio_ctx * n.n_audio_state * model.number_bytes
     layer_bytes = 0
     if model.quantisation == "int4":
-        layer_bytes = 4 * n.n_audio_state**2 * _UNPACKED_BYTES
+        layer_bytes = 4 * n.n_audio_state**2 * (model.number_bytes + _CODE_BYTES)
     elif model.quantisation == "int8" and work.device_kind == "cpu":
         layer_bytes = 12 * n.n_audio_state**2 * FLOAT_BYTES  # encoder.py: a block becomes float
     elif model.quantisation == "int8":
-        layer_bytes = min(windows * n.n_audio_ctx, _ROWS_AT_ONCE) * _PRODUCT_BYTES
-        layer_bytes *= 4 * n.n_audio_state
-    return windows * (spectrogram_bytes + block_bytes) + layer_bytes
+        layer_bytes = _widened_bytes(model, work, 4 * n.n_audio_state**2)
+    spectra_bytes = 0 if work.device_kind == "cpu" else windows * _SPECTRUM_BYTES
+    return max(windows * (spectrogram_bytes + block_bytes) + layer_bytes, spectra_bytes)
+
+
+def _widened_bytes(model: Model, work: _Work, weights: int) -> int:
+    """Of int8 weights that a GPU makes float before it multiplies."""
+    is_widened = model.is_quantised and work.device_kind != "cpu"
+    return min(weights, _WIDENED) * model.number_bytes if is_widened else 0
 
 
 def _word_times_bytes(n: Dimensions) -> int:
-    """Of one window: what the heads attend to, and a copy of it."""
-    return 2 * _alignment_heads(n) * _aligned_tokens(n) * n.n_audio_ctx * FLOAT_BYTES
+    """Of one window: what the heads attend to."""
+    return _alignment_heads(n) * _aligned_tokens(n) * n.n_audio_ctx * FLOAT_BYTES
 
 
 def _logits_bytes(model: Model, slots: int) -> int:

@@ -3,8 +3,9 @@
 Goes in: a float Whisper, or the tensors of one. Comes out: the same with its linear layers and its
 token embedding quantised. Does not know: files, languages, decoding, who wants which precision.
 
-The int8 is CTranslate2's, which the field trusts: weights with one scale for each output row,
-activations quantised as they come with one scale for each token, both symmetric; sums in int32.
+The int8 is CTranslate2's, which the field trusts: weights with one scale for each output row, and
+on a CPU activations quantised as they come with one scale for each token, both symmetric; sums in
+int32. A GPU is fast in float16: there activations stay float, and weights become so for a moment.
 With int4 the linear layers have 4-bit weights and float activations; the token embedding, which
 also gives the logits, is int8 all the same.
 """
@@ -32,6 +33,9 @@ _FLOAT16_CAPABILITY = (7, 0)  # CUDA; below Volta, float16 is slower than float3
 # Of weights or activations that are float for a moment. More would take memory, and on a CPU time
 # too: large tensors go back to the system, and every page of the next one faults again.
 _ROWS_AT_ONCE = 1024
+# That are float for a moment on a GPU, 16 MiB in float16: all of any layer, an eighth of the
+# embedding of `large`.
+WEIGHTS_AT_ONCE = 2**23
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +116,20 @@ def int8_products(left: Tensor, right: Tensor) -> Tensor:
     """Left (m, k) times right (n, k) transposed, both int8: sums (m, n), int32 or float32."""
     import torch
 
-    if multiplies_int8(left.device.type):
+    if multiplies_int8():
         return torch._int_mm(left, right.t())  # noqa: SLF001  - fast, and stable since torch 2.2
     left = left.float()
     return torch.cat([left @ rows.float().t() for rows in torch.split(right, _ROWS_AT_ONCE)], dim=1)
 
 
 @cache
-def multiplies_int8(device: str) -> bool:
-    """Whether torch multiplies int8 matrices of any shape here, and exactly.
+def multiplies_int8() -> bool:
+    """Whether torch multiplies int8 matrices exactly on this processor.
 
-    Without VNNI oneDNN's products saturate in int16 and are wrong; CUDA wants 17 rows or more.
+    Without VNNI oneDNN's products saturate in int16 and are wrong.
     """
     import torch
 
-    if device != "cpu":
-        return False
     extreme = torch.full((2, 64), 127, dtype=torch.int8)
     sums = torch._int_mm(extreme, -extreme.t())  # noqa: SLF001  - the one that is tested
     return bool((sums == -64 * 127 * 127).all())
@@ -147,9 +149,28 @@ def _pack_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
     return rows, scales
 
 
+def widened_products(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """Float activations (m, k) times int8 weights (n, k) transposed: (m, n), of the same type.
+
+    Each weight is scaled before the product, since sums of whole numbers would overflow float16,
+    and in float32, since the scale of a row of small weights may lie below float16's range.
+    """
+    import torch
+
+    parts = []
+    for first in range(0, len(weight), WEIGHTS_AT_ONCE // weight.shape[1]):
+        part = slice(first, first + WEIGHTS_AT_ONCE // weight.shape[1])
+        wide = x.new_empty(weight[part].shape)
+        torch.mul(weight[part], scale[part, None], out=wide)
+        parts.append(x @ wide.t())
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
 def _multiply_int8(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     import torch
 
+    if x.device.type != "cpu":
+        return widened_products(x, weight, scale)
     y = x.new_empty(len(x), len(weight))
     for first in range(0, len(x), _ROWS_AT_ONCE):
         part = slice(first, first + _ROWS_AT_ONCE)
@@ -221,8 +242,11 @@ def _embedding() -> type[nn.Module]:
 
         def logits(self, x: Tensor) -> Tensor:
             """(…, k) to float32 (…, tokens)."""
-            rows = x.reshape(-1, x.shape[-1]).float()
-            return INT8.products(rows, self.weight, self.scale).view(*x.shape[:-1], -1)
+            rows = x.reshape(-1, x.shape[-1])
+            if x.device.type == "cpu":  # a GPU would multiply in it, and slowly
+                rows = rows.float()
+            found = self.arithmetic.products(rows, self.weight, self.scale).float()
+            return found.view(*x.shape[:-1], -1)
 
     return Int8Embedding
 

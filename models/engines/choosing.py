@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from models.engines.feed import sent
 from models.engines.rules import allowed, log_probabilities
 
 if TYPE_CHECKING:
@@ -47,16 +48,15 @@ def choose(
     import torch
 
     tokens = _largest(log_probabilities)
-    rows = [row for row, temperature in enumerate(temperatures) if temperature > 0]
-    if rows:
-        heat, chance = (
-            torch.tensor([[values[row]] for row in rows], device=tokens.device)
-            for values in (temperatures, chances)
-        )
-        shares = (log_probabilities[rows] / heat).softmax(-1).cumsum(-1)
-        tokens[rows] = torch.searchsorted(shares, chance * shares[:, -1:])[:, 0]
+    if any(temperatures):
+        heat, chance = sent([temperatures, chances], tokens.device)[..., None]
+        shares = (log_probabilities / heat.where(heat > 0, 1.0)).softmax(-1).cumsum(-1)
+        drawn = torch.searchsorted(shares, chance * shares[:, -1:])[:, 0]
+        tokens = torch.where(heat[:, 0] > 0, drawn, tokens)
     chosen = log_probabilities.gather(1, tokens[:, None])[:, 0]
-    return tokens.tolist(), chosen.tolist()
+    # both in one transfer; float32 holds every token, and Apple's GPUs have nothing larger
+    found, values = torch.stack([tokens.float(), chosen]).tolist()
+    return list(map(int, found)), values
 
 
 def _largest(x: Tensor) -> Tensor:

@@ -46,12 +46,21 @@ class Decoder(Protocol):
     slots: int
     is_packed: bool  # whether the model's own decoder may go
 
-    def hear(self, place: int, features: Tensor) -> None:
-        """Take in an encoded window (T, d)."""
+    def hear(self, places: Sequence[int], windows: Sequence[Tensor]) -> None:
+        """Take in encoded windows, each (T, d)."""
         ...
 
-    def begin(self, slot: int, place: int, tokens: Sequence[int], wanted: Sequence[int]) -> Tensor:
-        """Start a row with n tokens: logits float32 (len(wanted), V) after the wanted ones."""
+    def begin(
+        self,
+        slot: int,
+        places: Sequence[int],
+        tokens: Sequence[Sequence[int]],
+        wanted: Sequence[int],
+    ) -> Tensor:
+        """Start s rows, from the slot on, with n tokens each.
+
+        Logits float32 (s, len(wanted), V) after the wanted ones.
+        """
         ...
 
     def step(
@@ -101,7 +110,9 @@ def fastest(
             return decoder, f"int8 kernels for {CHOSEN.name}"
     from models.engines.decoder_modules import ModuleDecoder
 
-    return ModuleDecoder(model, places, slots), f"whisper's own modules, since {unfit}"
+    modules = ModuleDecoder(model, places, slots)
+    reasons = (f"whisper's own modules, since {unfit}", modules.reason)
+    return modules, "; ".join(filter(None, reasons))
 
 
 def _unfit(model: Whisper) -> str | None:
@@ -111,10 +122,10 @@ def _unfit(model: Whisper) -> str | None:
 
     dims = model.dims
     attentions = [part for part in model.decoder.modules() if isinstance(part, MultiHeadAttention)]
-    if any(part.key.weight.dtype != torch.int8 for part in attentions):
-        return "the model is not int8"
     if model.device.type != "cpu":
         return "the model is not on the CPU"
+    if any(part.key.weight.dtype != torch.int8 for part in attentions):
+        return "the model is not int8"
     if dims.n_text_state != _HEAD * dims.n_text_head or dims.n_audio_ctx != _FRAMES:
         return f"the model is not of {_FRAMES} frames and heads {_HEAD} wide"
     return None

@@ -12,7 +12,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from models.engines.decoder import Aligned, of_following
+from models.engines.decoder import Aligned
 from models.engines.decoder_packing import pack, panels
 from models.kernels.decoder_state import (
     FRAMES,
@@ -23,9 +23,9 @@ from models.kernels.decoder_state import (
     new_scratch,
     new_state,
     new_windows,
-    zeros,
 )
 from models.kernels.decoder_steps import forward
+from models.kernels.likelihood import likelihoods, parts, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from models.kernels.arithmetic import Array
 
-_TOGETHER = 24  # tokens of a new row in one pass: the weights are read once for so many
-_LN2 = 0.6931471805599453
+# Tokens in one pass: the weights are read once for so many. Logits of more would take megabytes.
+_TOGETHER, _WITHOUT_LOGITS = 24, 84
 
 
 class KernelDecoder:
@@ -59,10 +59,10 @@ class KernelDecoder:
     def allocate(self, places: int, slots: int) -> None:
         """Make room, before the first use."""
         self.places, self.slots = places, slots
-        self._most = max(slots, _TOGETHER)
+        self._most, self._widest = max(slots, _TOGETHER), max(slots, _WITHOUT_LOGITS)
         self._windows = new_windows(self._dims, places)
-        self._state = new_state(self._dims, slots, self._most)
-        self._scratch = [new_scratch(self._dims, self._most) for _ in range(self._threads)]
+        self._state = new_state(self._dims, slots, self._widest, self._most)
+        self._scratch = [new_scratch(self._dims, self._widest) for _ in range(self._threads)]
 
     def resized(self, places: int, slots: int) -> KernelDecoder:
         """See Decoder."""
@@ -75,8 +75,12 @@ class KernelDecoder:
         """See Decoder."""
         vars(self).clear()
 
-    def hear(self, place: int, features: Tensor) -> None:
+    def hear(self, places: Sequence[int], windows: Sequence[Tensor]) -> None:
         """See Decoder."""
+        for place, features in zip(places, windows, strict=True):
+            self._hear(place, features)
+
+    def _hear(self, place: int, features: Tensor) -> None:
         import torch
 
         windows = self._windows
@@ -90,17 +94,33 @@ class KernelDecoder:
         windows.values[place] = panels(codes.T.contiguous())
         windows.scale[place], windows.mean[place] = scale.numpy(), mean.numpy()
 
-    def begin(self, slot: int, place: int, tokens: Sequence[int], wanted: Sequence[int]) -> Tensor:
+    def begin(
+        self,
+        slot: int,
+        places: Sequence[int],
+        tokens: Sequence[Sequence[int]],
+        wanted: Sequence[int],
+    ) -> Tensor:
         """See Decoder."""
         import torch
 
+        s, n = len(tokens), len(tokens[0])
+        flat = [token for row in tokens for token in row]
+        asked = [row * n + i for row in range(s) for i in wanted]
         found = []
-        for first in range(0, len(tokens), self._most):
-            part = tokens[first : first + self._most]
-            here = [i - first for i in wanted if first <= i < first + len(part)]
-            self._feed(slot, place, part, first, here, self._state)
+        for first in range(0, s * n, self._most):
+            some = range(first, min(first + self._most, s * n))
+            here = [i - first for i in asked if i in some]
+            rows = _rows(
+                flat[first : some.stop],
+                [slot + i // n for i in some],
+                [i % n for i in some],
+                [places[i // n] for i in some],
+                here,
+            )
+            self._forward(rows, self._state)
             found.append(self._logits(len(here)).clone())
-        return torch.cat(found)
+        return torch.cat(found).view(s, len(wanted), -1)
 
     def step(
         self, tokens: Sequence[int], positions: Sequence[int], places: Sequence[int]
@@ -119,33 +139,34 @@ class KernelDecoder:
         """See Decoder."""
         import torch
 
-        heads = self._watched.max() + 1
-        watching = self._state._replace(
-            watched=self._watched, scores=zeros(heads, self._most, FRAMES)
-        )
-        scores, probabilities = torch.empty(heads, len(tokens), FRAMES), []
-        for first in range(0, len(tokens), self._most):
-            part = tokens[first : first + self._most]
-            following = tokens[first + 1 : first + self._most + 1]
-            self._feed(slot, place, part, first, range(len(following)), watching)
-            found = torch.from_numpy(watching.scores[:, : len(part)])
-            torch.mul(found, _LN2, out=scores[:, first : first + len(part)])
-            probabilities.append(of_following(self._logits(len(following)), following, below))
-        return Aligned(torch.cat(probabilities), scores)
+        n, heads = len(tokens), self._watched.max() + 1
+        x, scores = torch.empty(n, self._dims.n_text_state), torch.empty(heads, n, FRAMES)
+        watching = self._state._replace(watched=self._watched, scores=scores.numpy())
+        for first in range(0, n, self._widest):
+            some = range(first, min(first + self._widest, n))
+            m = len(some)
+            rows = _rows(tokens[first : some.stop], [slot] * m, some, [place] * m, ())
+            self._forward(rows, watching)
+            x[first : some.stop] = torch.from_numpy(self._state.x[:m])
+        return Aligned(self._of_following(x, tokens[1:], below), scores)
 
-    def _feed(
-        self,
-        slot: int,
-        place: int,
-        tokens: Sequence[int],
-        first: int,
-        wanted: Sequence[int],
-        state: State,
-    ) -> None:
-        """Tokens of one row, the first of them at position `first`."""
-        n = len(tokens)
-        positions = range(first, first + n)
-        self._forward(_rows(tokens, [slot] * n, positions, [place] * n, wanted), state)
+    def _of_following(self, x: Tensor, following: Sequence[int], below: int) -> Tensor:
+        """The probability of each following token; of those not below, without looking, none."""
+        import torch
+
+        asked = [i for i, token in enumerate(following) if token < below]
+        rows, tokens = x[asked].numpy(), torch.tensor(following)[asked].numpy()
+        found = torch.empty(self._threads, 3, len(asked))
+        shares = [
+            partial(tally, rows, self._model.norm, self._model.logits, tokens, *part, out)
+            for part, out in zip(parts(below, self._threads), found.numpy(), strict=True)
+        ]
+        called = [self._pool.submit(share) for share in shares[1:]]
+        shares[0]()
+        wait(called)
+        probabilities = torch.zeros(len(following))
+        probabilities[asked] = torch.from_numpy(likelihoods(found.numpy()))
+        return probabilities
 
     def _forward(self, rows: Rows, state: State) -> None:
         """One pass, by all threads: once in it, each waits for all others."""

@@ -6,9 +6,11 @@ know: what a token means, when a row ends.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from models.engines.decoder import Aligned, of_following
+from models.engines.feed import numbers_of, sent, shape_of, unpacked
+from models.engines.playback import Playback, cuda_graphs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,15 +18,25 @@ if TYPE_CHECKING:
     from torch import Tensor
     from whisper.model import Whisper
 
+    from models.engines.feed import Feed, Shape
+    from models.engines.playback import Recorder
+
 ROWS_AT_ONCE = 24  # whose logits are wanted of one text
+WINDOWS_AT_ONCE = 8  # that are taken in together
 
 
 class ModuleDecoder:
-    """A `models.engines.decoder.Decoder`."""
+    """A `models.engines.decoder.Decoder`.
+
+    On a GPU a step is rounded up to one of a few shapes, and recorded once for each.
+    """
 
     is_packed = False
 
-    def __init__(self, model: Whisper, places: int, slots: int) -> None:
+    def __init__(
+        self, model: Whisper, places: int, slots: int, record: Recorder | None = None
+    ) -> None:
+        """`record`: the device's own way of recording unless given."""
         self._model = model
         dims = model.dims
         width = dims.n_text_state // dims.n_text_head
@@ -37,24 +49,58 @@ class ModuleDecoder:
         self._written = like.new_zeros(layers, 2, slots, heads, dims.n_text_ctx, width)
         self._heard = like.new_zeros(layers, 2, places, heads, dims.n_audio_ctx, width)
         self._watched = model.alignment_heads.indices().T.tolist()
+        if record is None and like.is_cuda:
+            record = cuda_graphs(like.device)
+        self._playback = self._recorded(record) if record else None
 
-    def hear(self, place: int, features: Tensor) -> None:
+    def _recorded(self, record: Recorder) -> Playback:
+        """One recording is made at once, so that it is known whether this device can."""
+        import torch
+
+        logits = self._written.new_empty(self.slots, self._model.dims.n_vocab, dtype=torch.float32)
+        playback = Playback(self._step, record, logits)
+        with torch.inference_mode():
+            shape = shape_of([[0]], 0, [0], [0])
+            numbers = sent(numbers_of(shape, [[0]], [0], [0]), self._written.device)
+            playback.proven(shape, numbers)
+        return playback
+
+    @property
+    def reason(self) -> str | None:
+        """How steps are asked of a GPU, and why; None: this is none."""
+        if self._playback is None:
+            return None
+        failure = self._playback.failure
+        return f"steps not recorded, since {failure}" if failure else "steps recorded once"
+
+    def hear(self, places: Sequence[int], windows: Sequence[Tensor]) -> None:
+        """See Decoder."""
+        import torch
+
+        device = self._heard.device
+        for first in range(0, len(places), WINDOWS_AT_ONCE):
+            some = slice(first, first + WINDOWS_AT_ONCE)
+            with torch.inference_mode():
+                x = torch.stack(list(windows[some])).to(self._heard)
+                targets = sent(places[some], device)
+                for block, (keys, values) in zip(self._decoder.blocks, self._heard, strict=True):
+                    keys[targets] = self._split(block.cross_attn.key(x))
+                    values[targets] = self._split(block.cross_attn.value(x))
+
+    def begin(
+        self,
+        slot: int,
+        places: Sequence[int],
+        tokens: Sequence[Sequence[int]],
+        wanted: Sequence[int],
+    ) -> Tensor:
         """See Decoder."""
         import torch
 
         with torch.inference_mode():
-            x = features[None].to(self._heard)
-            for block, (keys, values) in zip(self._decoder.blocks, self._heard, strict=True):
-                keys[place] = self._split(block.cross_attn.key(x))[0]
-                values[place] = self._split(block.cross_attn.value(x))[0]
-
-    def begin(self, slot: int, place: int, tokens: Sequence[int], wanted: Sequence[int]) -> Tensor:
-        """See Decoder."""
-        import torch
-
-        with torch.inference_mode():
-            x = self._forward(self._feed([tokens], slot, [0], [place]))
-            return self._logits(x[0, list(wanted)])
+            x = self._forward(self._feed(tokens, slot, [0] * len(tokens), places))
+            logits = self._logits(torch.stack([x[:, i] for i in wanted], 1).flatten(0, 1))
+            return logits.view(len(tokens), len(wanted), -1)
 
     def step(
         self, tokens: Sequence[int], positions: Sequence[int], places: Sequence[int]
@@ -62,15 +108,25 @@ class ModuleDecoder:
         """See Decoder."""
         import torch
 
+        given = [[token] for token in tokens]
+        shape = shape_of(given, 0, positions, places)
+        if self._playback:
+            shape = shape.roomy(self.slots, self.places, self._model.dims.n_text_ctx)
         with torch.inference_mode():
-            x = self._forward(self._feed([[token] for token in tokens], 0, positions, places))
-            return self._logits(x[:, 0])
+            numbers = sent(numbers_of(shape, given, positions, places), self._written.device)
+            return (self._playback or self._step)(shape, numbers)[: len(tokens)]
+
+    def _step(self, shape: Shape, numbers: Tensor) -> Tensor:
+        """What is recorded: no number but these comes from here, and none is asked for."""
+        return self._logits(self._forward(unpacked(shape, numbers))[:, 0])
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
         """See Decoder."""
-        self._written[:, :, list(targets), :, :length] = self._written[
-            :, :, list(sources), :, :length
-        ]
+        if not sources:
+            return
+        ours, theirs = sent([targets, sources], self._written.device)
+        for written in self._written:  # a layer at a time: all may be gigabytes
+            written[:, ours, :, :length] = written[:, theirs, :, :length]
 
     def align(self, slot: int, place: int, tokens: Sequence[int], below: int) -> Aligned:
         """See Decoder."""
@@ -107,7 +163,7 @@ class ModuleDecoder:
         """See Decoder."""
         vars(self).clear()
 
-    def _forward(self, feed: _Feed, queries: list[Tensor] | None = None) -> Tensor:
+    def _forward(self, feed: Feed, queries: list[Tensor] | None = None) -> Tensor:
         """What is fed, (s, n) tokens, to (s, n, d).
 
         The cross-attention's queries, (s, h, n, 64) of each layer, are added to `queries`. Nothing
@@ -134,37 +190,14 @@ class ModuleDecoder:
     def _feed(
         self,
         tokens: Sequence[Sequence[int]],
-        first: int,
+        slot: int,
         starts: Sequence[int],
         places: Sequence[int],
-    ) -> _Feed:
-        """(s, n) tokens for the slots from `first` on, at positions from `starts` on."""
-        import torch
-
-        device = self._written.device
-        given = torch.tensor(tokens, device=device)
-        s, n = given.shape
-        positions = torch.tensor(starts, device=device)[:, None] + torch.arange(n, device=device)
-        slots = slice(first, first + s)
-        reach = max(starts) + n
-        heard = slice(min(places), max(places) + 1)
-        rows_of: list[list[int]] = [[] for _ in range(heard.stop - heard.start)]
-        for row, place in enumerate(places):
-            rows_of[place - heard.start].append(row)
-        ranks = [rows_of[place - heard.start].index(row) for row, place in enumerate(places)]
-        most = max(map(len, rows_of))
-        members = [rows + [0] * (most - len(rows)) for rows in rows_of]
-        return _Feed(
-            tokens=given,
-            positions=positions,
-            slots=torch.arange(first, first + s, device=device)[:, None],
-            written=(slots, slice(None), slice(reach)),
-            seen=torch.arange(reach, device=device) <= positions[:, None, :, None],
-            heard=heard,
-            members=torch.tensor(members, device=device),
-            places=torch.tensor(places, device=device) - heard.start,
-            ranks=torch.tensor(ranks, device=device),
-        )
+    ) -> Feed:
+        """(s, n) tokens for the slots from `slot` on, at positions from `starts` on."""
+        shape = shape_of(tokens, slot, starts, places)
+        numbers = numbers_of(shape, tokens, starts, places)
+        return unpacked(shape, sent(numbers, self._written.device))
 
     def _split(self, x: Tensor) -> Tensor:
         """(s, n, d) as (s, h, n, 64)."""
@@ -178,39 +211,6 @@ class ModuleDecoder:
             return quantised.float()
         logits: Tensor = (x @ embedding.weight.to(x.dtype).T).float()
         return logits
-
-
-class _Feed(NamedTuple):
-    """What a pass is given: n tokens for each of s slots, which listen to w windows."""
-
-    tokens: Tensor  # (s, n)
-    positions: Tensor  # (s, n)
-    slots: Tensor  # (s, 1)
-    written: tuple[slice, ...]  # the part of the slots' memory that is read
-    seen: Tensor  # (s, 1, n, positions read): whether a token sees what is at a position
-    heard: slice  # the places that are read
-    members: Tensor  # (w, most rows of one window): which rows listen to each; any row as padding
-    places: Tensor  # (s,): which of the windows each row listens to
-    ranks: Tensor  # (s,): and where it stands among its members
-
-    def attend_own(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Queries (s, h, n, 64) over keys and values (slots, h, positions, 64)."""
-        from torch.nn.functional import scaled_dot_product_attention as attention
-
-        return attention(q, keys[self.written], values[self.written], self.seen)
-
-    def attend_windows(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Queries (s, h, n, 64) over keys and values (places, h, T, 64).
-
-        Rows of one window read it together.
-        """
-        from torch.nn.functional import scaled_dot_product_attention as attention
-
-        h, n, width = q.shape[1:]
-        w, most = self.members.shape
-        grouped = q[self.members].transpose(1, 2).reshape(w, h, most * n, width)
-        y = attention(grouped, keys[self.heard], values[self.heard])
-        return y.view(w, h, most, n, width)[self.places, :, self.ranks]
 
 
 def _joined(x: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from whisper.model import Whisper
 
 _HEAD = 64  # width of a head that the kernels take; all published models have it
+# Windows that are worth encoding together. A CPU gains nothing by more than one. Eight have 12 000
+# rows, more than enough for every part of a GPU; more would only take memory (not measured).
+AT_ONCE_ON_CPU, AT_ONCE_ON_GPU = 1, 8
 
 
 class FastEncoder:
@@ -31,12 +34,13 @@ class FastEncoder:
         """Packs a copy of int8 weights; `threads` is torch's number unless given.
 
         `reason` says which arithmetic was taken, and why. Where `is_packed`, nothing of the model
-        is kept, and its own encoder may go.
+        is kept, and its own encoder may go. More than `at_once` windows gain nothing.
         """
         import torch
 
         self._encode, self.reason = _fastest(model, threads or torch.get_num_threads())
         self.is_packed = not isinstance(self._encode, _Own)
+        self.at_once = AT_ONCE_ON_CPU if model.device.type == "cpu" else AT_ONCE_ON_GPU
         self._lock = Lock()
 
     def __call__(self, mels: Tensor) -> Tensor:

@@ -32,9 +32,9 @@ def probabilities(
 
     with quiet():
         tokenizer = get_tokenizer(multilingual=True, num_languages=model.num_languages)
-    decoder.hear(place, features)
+    decoder.hear([place], [features])
     with torch.inference_mode():
-        logits = decoder.begin(slot, place, [tokenizer.sot], [0])[0]
+        logits = decoder.begin(slot, [place], [[tokenizer.sot]], [0])[0, 0]
         shares = logits[list(tokenizer.all_language_tokens)].softmax(-1).tolist()
     return dict(zip(tokenizer.all_language_codes, shares, strict=True))
 

@@ -54,7 +54,8 @@ def made_ready(
 ) -> Loaded:
     """The model is hollow afterwards where its weights were packed for kernels.
 
-    The description's reason then says which kernels, or why there are none. They have threads of
+    The description's reason then says which kernels, or why there are none; on a GPU, whether its
+    steps are recorded. Kernels have threads of
     their own, as many as torch has before; what is left to torch is too little for more than one,
     and its threads would spin in the way of others while they wait.
     """
@@ -72,7 +73,7 @@ def made_ready(
     if encoder.is_packed and decoder.is_packed:
         _empty(model)
         free_unused()
-    if description.quantisation == "int8":
+    if description.quantisation == "int8" or model.device.type == "cuda":
         description = replace(description, reason=f"{description.reason}; {reason}")
     threads = 1 if encoder.is_packed and decoder.is_packed else torch.get_num_threads()
     return Loaded(model, encoder, decoder, description, threads)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from models.engines.feed import sent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -61,46 +63,41 @@ def rules_of(task: DecodingTask) -> Rules:
 def log_probabilities(logits: Tensor, rules: Rules, sampled: Sequence[Sequence[int]]) -> Tensor:
     """Of the next token, float32 (s, V); logits (s, V) are overwritten.
 
-    `sampled`: for each row the tokens after those it was given.
+    `sampled`: for each row the tokens after those it was given. Nothing here waits for the device.
     """
     import torch
 
-    logits.index_fill_(1, _index(rules.suppressed, logits.device), -math.inf)
-    for row, tokens in zip(logits, sampled, strict=True):
-        if not tokens:
-            row[list(rules.suppressed_first)] = -math.inf
-    if rules.timestamp_begin is None:
-        return torch.log_softmax(logits.float(), -1)
-    begin = rules.timestamp_begin
-    _keep_order(logits, rules, begin, sampled)
+    device, vocabulary = logits.device, logits.shape[1]
+    ranges = [(*allowed(tokens, rules, vocabulary), not tokens) for tokens in sampled]
+    first_text, end_text, first_stamp, end_stamp, is_first = (
+        sent(ranges, device).unsqueeze(-1).unbind(1)
+    )
+    tokens = torch.arange(vocabulary, device=device)
+    is_text = (tokens >= first_text) & (tokens < end_text)
+    is_stamp = (tokens >= first_stamp) & (tokens < end_stamp)
+    suppressed = _among(rules.suppressed, vocabulary, device)
+    suppressed = suppressed | (_among(rules.suppressed_first, vocabulary, device) & (is_first > 0))
+    logits.masked_fill_(suppressed | ~(is_text | is_stamp), -math.inf)
     found = torch.log_softmax(logits.float(), -1)
+    if rules.timestamp_begin is None:
+        return found
     # If a timestamp is likelier than any one token of text, it is a timestamp.
-    stamp = found[:, begin:].logsumexp(-1)
-    must = (stamp > found[:, :begin].amax(-1)).nonzero()[:, 0]
-    found[must, :begin] = -math.inf
-    found[must, begin:] -= stamp[must, None]
+    text, stamps = found[:, : rules.timestamp_begin], found[:, rules.timestamp_begin :]
+    share = stamps.logsumexp(-1, keepdim=True)
+    must = share > text.amax(-1, keepdim=True)
+    text.masked_fill_(must, -math.inf)
+    stamps.sub_(share.masked_fill(~must, 0.0))
     return found
 
 
-def _keep_order(logits: Tensor, rules: Rules, begin: int, sampled: Sequence[Sequence[int]]) -> None:
-    """Leave the tokens that may follow."""
-    import torch
-
-    ranges = [allowed(tokens, rules, logits.shape[1]) for tokens in sampled]
-    for row, (first_text, *_) in enumerate(ranges):
-        if first_text:
-            logits[row, :first_text] = -math.inf
-    first, end = torch.tensor(ranges, device=logits.device)[:, 2:, None].unbind(1)
-    stamps = torch.arange(begin, logits.shape[1], device=logits.device)
-    logits[:, begin:].masked_fill_((stamps < first) | (stamps >= end), -math.inf)
-
-
 @cache
-def _index(tokens: tuple[int, ...], device: torch.device) -> Tensor:
-    """Made once, since it takes as long as the rest."""
+def _among(tokens: tuple[int, ...], vocabulary: int, device: torch.device) -> Tensor:
+    """Which of all tokens are among them, bool (V,); made once, since it takes a while."""
     import torch
 
-    return torch.tensor(tokens, device=device)
+    found = torch.zeros(vocabulary, dtype=torch.bool)
+    found[list(tokens)] = True
+    return found.to(device)
 
 
 def allowed(sampled: Sequence[int], rules: Rules, vocabulary: int) -> tuple[int, int, int, int]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from models.engines.hearing import Decoded, Request
     from pipeline.types import SpeechOptions
 
+_BEGUN_TOKENS = 256  # in one pass, as many as the longest prompt has
+
 
 class Slots:
     """The slots of one decoder, empty at first. Nobody else may use the decoder meanwhile."""
@@ -72,19 +74,37 @@ class Slots:
 
     def _admit(self, take: Callable[[int], Sequence[Request]]) -> list[Hearing]:
         """Fill the free slots; returns what is over with its first token."""
-        slots = self._decoder.slots
-        room = min(len(self._free), slots - len(self._rows))
+        room = min(len(self._free), self._decoder.slots - len(self._rows))
         if room and not self._queue:
-            self._queue += [self._placed(request) for request in take(room)]
+            self._queue += self._placed(take(room))
         over: list[Hearing] = []
-        while self._queue and len(self._rows) + self._queue[0].task.whisper.n_group <= slots:
-            over += self._begin(self._queue.popleft())
+        while together := self._next():
+            over += self._begin(together)
         return over
 
-    def _placed(self, request: Request) -> Hearing:
-        place = self._free.pop(0)
-        self._decoder.hear(place, request.features)
-        return Hearing(request, place, self._task(request.options, 0))
+    def _placed(self, requests: Sequence[Request]) -> list[Hearing]:
+        places = [self._free.pop(0) for _ in requests]
+        self._decoder.hear(places, [request.features for request in requests])
+        return [
+            Hearing(request, place, self._task(request.options, 0))
+            for request, place in zip(requests, places, strict=True)
+        ]
+
+    def _next(self) -> list[Hearing]:
+        """Who comes in next: several of one row each, or one of several rows, if there is room."""
+        left = self._decoder.slots - len(self._rows)
+        together: list[Hearing] = []
+        while self._queue:
+            task = self._queue[0].task
+            count, n = task.whisper.n_group, len(task.whisper.initial_tokens)
+            fits = count + len(together) <= left and (1 + len(together)) * n <= _BEGUN_TOKENS
+            is_alike = count == 1 and together[0].task is task if together else True
+            if (together and not fits) or count > left or not is_alike:
+                break
+            together.append(self._queue.popleft())
+            if count > 1:
+                break
+        return together
 
     def _task(self, options: SpeechOptions, attempt: int) -> Task:
         from whisper.decoding import DecodingTask
@@ -97,20 +117,26 @@ class Slots:
             self._tasks[key] = Task(task, rules_of(task))
         return self._tasks[key]
 
-    def _begin(self, hearing: Hearing) -> list[Hearing]:
-        """Start its rows in the first free slots; returns what is over with that."""
-        task, first = hearing.task.whisper, len(self._rows)
-        count = task.n_group
-        given = task.initial_tokens
-        logits = self._decoder.begin(first, hearing.place, given, (task.sot_index, len(given) - 1))
+    def _begin(self, together: list[Hearing]) -> list[Hearing]:
+        """Start their rows in the first free slots; returns what is over with that."""
+        task, first = together[0].task.whisper, len(self._rows)
+        count, given = task.n_group, task.initial_tokens
+        logits = self._decoder.begin(
+            first,
+            [hearing.place for hearing in together],
+            [given] * len(together),
+            (task.sot_index, len(given) - 1),
+        )
         if task.tokenizer.no_speech is not None:
-            shares = logits[0].softmax(-1)
-            hearing.no_speech_probability = float(shares[task.tokenizer.no_speech])
+            silent = logits[:, 0].softmax(-1)[:, task.tokenizer.no_speech].tolist()
+            for hearing, share in zip(together, silent, strict=True):
+                hearing.no_speech_probability = share
         others = range(first + 1, first + count)
         self._decoder.copy([first] * len(others), others, len(given))
-        self._rows += [Row(hearing, number, len(given)) for number in range(count)]
-        hearing.running = count
-        return self._advance(first, logits[1:].repeat(count, 1))
+        for hearing in together:
+            self._rows += [Row(hearing, number, len(given)) for number in range(count)]
+            hearing.running = count
+        return self._advance(first, logits[:, 1].repeat_interleave(count, 0))
 
     # ── going on ─────────────────────────────────────────────────────────────────────────────
 

@@ -92,9 +92,9 @@ class State(NamedTuple):
     heard: Array  # uint8 (h, m, d)
     heard_scale: Array  # float32 (h, m)
     attended: Array  # float32 (m, d)
-    logits: Array  # float32 (m, V rounded up to P)
+    logits: Array  # float32 (rows that are wanted, V rounded up to P)
     watched: Array  # int64 (l, h): where a head's scores go in `scores`; -1: nowhere
-    scores: Array  # float32 (watched heads, m, FRAMES)
+    scores: Array  # float32 (watched heads, positions, FRAMES), before softmax
     counter: Array  # int64 (1,)
 
 
@@ -138,8 +138,11 @@ def new_windows(dims: ModelDimensions, places: int) -> Windows:
     return windows
 
 
-def new_state(dims: ModelDimensions, slots: int, most: int) -> State:
-    """For passes of at most `most` rows. Of the slots, only what is used takes memory."""
+def new_state(dims: ModelDimensions, slots: int, most: int, wanted: int) -> State:
+    """For passes of at most `most` rows, and logits of at most `wanted`.
+
+    Of the slots, only what is used takes memory.
+    """
     import numpy as np
 
     d, h, m = dims.n_text_state, dims.n_text_head, most + ROWS
@@ -155,7 +158,7 @@ def new_state(dims: ModelDimensions, slots: int, most: int) -> State:
         heard=zeros(h, m, d, kind="uint8"),
         heard_scale=zeros(h, m),
         attended=zeros(m, d),
-        logits=zeros(m, -(-dims.n_vocab // PANEL) * PANEL),
+        logits=zeros(wanted + ROWS, -(-dims.n_vocab // PANEL) * PANEL),
         watched=np.full((dims.n_text_layer, h), -1),
         scores=zeros(0, 0, 0),
         counter=np.zeros(1, np.int64),

@@ -110,9 +110,19 @@ def _project(me: Thread, layer: int, qkv: Linear, rows: Rows, state: State, s: S
     first, end = apply(me, layer, qkv, m, s.narrow, s.scale, state.wide, residual=False)
     for r in range(m):
         slot, position = rows.slots[r], rows.positions[r]
-        for c in range(max(first, d), end):
+        c = max(first, d)
+        while c < end:  # what belongs to one head at a time
             cache = state.keys if c < 2 * d else state.values
-            cache[layer, slot, c % d // HEAD, position, c % HEAD] = bfloat16(state.wide[r, c])
+            count = min(end - c, HEAD - c % HEAD)
+            out = cache[layer, slot, c % d // HEAD, position, c % HEAD : c % HEAD + count]
+            _to_bfloat16(state.wide[r, c : c + count], out)
+            c += count
+
+
+@jit
+def _to_bfloat16(row: Array, out: Array) -> None:
+    for i in range(out.size):
+        out[i] = bfloat16(row[i])
 
 
 @jit
@@ -170,8 +180,14 @@ def _widen(me: Thread, layer: int, up: Linear, m: int, wide: Array, s: Scratch) 
     """The first half of the multilayer perceptron."""
     first, end = apply(me, layer, up, m, s.narrow, s.scale, wide, residual=False)
     for r in range(m):
-        for c in range(first, end):
-            wide[r, c] = gelu(wide[r, c])
+        _gelu(wide[r, first:end])
+
+
+@jit
+def _gelu(row: Array) -> None:
+    """In a loop over one row, which LLVM vectorises."""
+    for i in range(row.size):
+        row[i] = gelu(row[i])
 
 
 @jit

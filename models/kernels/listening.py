@@ -14,6 +14,7 @@ is read in a fraction of the time.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 # numpy for numba: nothing imports this file but what compiles
@@ -37,6 +38,7 @@ from models.kernels.tiles import ROWS
 # A float32 plus this has its nearest integer in the low bits.
 _ROUND, _ROUND_BITS = f32(1.5 * 2**23), i32(0x4B400000)
 _MAGNITUDE = i32(0x7FFFFFFF)  # all bits but the sign
+_LN2 = f32(math.log(2))
 _TOP = f32(254)  # the byte of the largest weight; what rounding carries may add half
 
 
@@ -96,7 +98,8 @@ def listen(me: Thread, layer: int, windows: Windows, rows: Rows, state: State, s
             linear(asked, state.asked_scale[top:], keys, s.scores[:, :], residual=False)
             for j in range(count):
                 r, head = rows.order[(top + j) // h], (top + j) % h
-                _keep_scores(s.scores[j], state.watched[layer, head], r, state.scores)
+                watched, position = state.watched[layer, head], rows.positions[r]
+                _keep_scores(s.scores[j], watched, position, state.scores)
                 s.weights_scale[j] = _softmax(s.scores[j], s.weights[j], s.carry)
             weights = s.weights[: padded(count)]
             linear(weights, s.weights_scale, values, s.sounds[:, :], residual=False)
@@ -106,10 +109,11 @@ def listen(me: Thread, layer: int, windows: Windows, rows: Rows, state: State, s
 
 
 @jit
-def _keep_scores(scores: Array, watched: int, r: int, out: Array) -> None:
+def _keep_scores(scores: Array, watched: int, position: int, out: Array) -> None:
+    """As they are for powers of e."""
     if watched >= 0:
         for t in range(FRAMES):
-            out[watched, r, t] = scores[t]
+            out[watched, position, t] = scores[t] * _LN2
 
 
 @jit

@@ -14,9 +14,10 @@ from typing import Any
 # numpy for numba: nothing imports this file but what compiles
 import numpy as np  # noqa: TID253  - see above
 
-from models.kernels.arithmetic import Array, f32, jit, kept, power_of_two
+from models.kernels.arithmetic import Array, f32, i32, jit, kept, power_of_two
 
 _LOG2_E = f32(1 / math.log(2))
+_MAGNITUDE = i32(0x7FFFFFFF)  # all bits but the sign
 _EDGE = 3  # frames on either side that the median of seven looks at
 
 
@@ -27,52 +28,57 @@ def salience(scores: Array, frames: int, out: Array) -> None:
     `frames` is above the median filter's seven.
     """
     n = scores.shape[1]
-    shares = np.empty((n, frames + 2 * _EDGE), np.float32)
-    inside = shares[:, _EDGE : _EDGE + frames]
     weight = f32(1 / scores.shape[0])
+    # arrays of their own, not parts of wider ones: numba must know that numbers lie side by side
+    shares = np.empty((n, frames), np.float32)
+    mean, inverse = np.empty(frames, np.float32), np.empty(frames, np.float32)
+    row = np.empty(frames + 2 * _EDGE, np.float32)
     for head in range(scores.shape[0]):
+        mean[:] = f32(0)
         for r in range(n):
-            _softmax(scores[head, r, :frames], inside[r])
-        _standardise(inside)
+            _softmax(scores[head, r, :frames], shares[r], mean)
+        _finish(shares, mean, inverse)
         for r in range(n):
+            for i in range(frames):
+                row[_EDGE + i] = (shares[r, i] - mean[i]) * inverse[i]
             for i in range(_EDGE):  # as in a mirror
-                shares[r, _EDGE - 1 - i] = shares[r, _EDGE + 1 + i]
-                shares[r, _EDGE + frames + i] = shares[r, _EDGE + frames - 2 - i]
-            _add_medians(shares[r], weight, out[r])
+                row[_EDGE - 1 - i] = row[_EDGE + 1 + i]
+                row[_EDGE + frames + i] = row[_EDGE + frames - 2 - i]
+            _add_medians(row, weight, out[r])
 
 
 @jit
-def _softmax(scores: Array, out: Array) -> None:
-    top = f32(-1e30)
+def _softmax(scores: Array, out: Array, added: Array) -> None:
+    """The shares, also added to what is there."""
+    top = i32(-0x80000000)
     for i in range(out.size):
-        top = max(top, scores[i])
+        bits = f32(scores[i]).view(i32)
+        top = max(top, i32(bits ^ ((bits >> i32(31)) & _MAGNITUDE)))  # so that integers order it
+    largest = i32(top ^ ((top >> i32(31)) & _MAGNITUDE)).view(f32)
     total = f32(0)
     for i in range(out.size):
-        out[i] = power_of_two((scores[i] - top) * _LOG2_E)
-        total += out[i]
+        share = power_of_two((scores[i] - largest) * _LOG2_E)
+        out[i] = share
+        total += share
+    inverse = f32(1) / total
     for i in range(out.size):
-        out[i] /= total
+        share = out[i] * inverse
+        out[i] = share
+        added[i] += share
 
 
 @jit
-def _standardise(x: Array) -> None:
-    """Each frame's shares less their mean over the tokens, over their standard deviation."""
-    mean = np.zeros(x.shape[1], np.float32)
-    inverse = np.zeros(x.shape[1], np.float32)
-    for r in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            mean[i] += x[r, i]
-    for i in range(x.shape[1]):
-        mean[i] /= f32(x.shape[0])
-    for r in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            x[r, i] -= mean[i]
-            inverse[i] += x[r, i] * x[r, i]
-    for i in range(x.shape[1]):
-        inverse[i] = f32(1) / np.sqrt(inverse[i] / f32(x.shape[0]))
-    for r in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            x[r, i] *= inverse[i]
+def _finish(shares: Array, mean: Array, inverse: Array) -> None:
+    """Sums over the tokens become each frame's mean, and one over its standard deviation."""
+    n, frames = shares.shape
+    for i in range(frames):
+        mean[i] /= f32(n)
+        inverse[i] = f32(0)
+    for r in range(n):
+        for i in range(frames):
+            inverse[i] += (shares[r, i] - mean[i]) * (shares[r, i] - mean[i])
+    for i in range(frames):
+        inverse[i] = f32(1) / np.sqrt(inverse[i] / f32(n))
 
 
 @jit

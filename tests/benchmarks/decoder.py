@@ -76,7 +76,7 @@ def steps(size: str, rounds: int) -> None:
     features = torch.randn(model.dims.n_audio_ctx, model.dims.n_audio_state)
     for decoder in (ours, floats):
         for place in range(max(ROWS)):
-            decoder.hear(place, features)
+            decoder.hear([place], [features])
     print(f"\n{size}: a step after {LENGTH} tokens\n({reason})")
     print(f"{'rows':>6}{'int8':>18}{'float32':>18}{'openai-whisper':>18}{'ratio':>8}")
     for rows in ROWS:
@@ -93,8 +93,8 @@ def steps(size: str, rounds: int) -> None:
     given = [50258] + [1000] * (WORDS - 1)
     works = (
         one_step(ours, BEAMS, [0] * BEAMS),
-        lambda: ours.hear(0, features),
-        lambda: ours.begin(0, 0, given[:4], (0, 3)),
+        lambda: ours.hear([0], [features]),
+        lambda: ours.begin(0, [0], [given[:4]], (0, 3))[0],
         lambda: ours.align(0, 0, given, 50257),
     )
     labels = (f"{BEAMS} beams", "hear a window", "begin a row", f"align {WORDS} tokens")

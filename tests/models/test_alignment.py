@@ -81,7 +81,7 @@ def heard(model, tokenizer, samples_of):
 
 
 def aligned(decoder, tokenizer, one):
-    decoder.hear(PLACE, one.features)
+    decoder.hear([PLACE], [one.features])
     return find_alignment(decoder, SLOT, PLACE, tokenizer, one.text, one.frames)
 
 
@@ -104,7 +104,7 @@ def test_every_token_has_the_time_that_whisper_gives_it(model, tokenizer, heard)
 def test_so_have_the_words_of_segments(model, tokenizer, heard):
     decoder = ModuleDecoder(model, 2, 3)
     for one in heard:
-        decoder.hear(PLACE, one.features)
+        decoder.hear([PLACE], [one.features])
         given = {"tokenizer": tokenizer, "num_frames": one.frames, "last_speech_timestamp": 0.0}
         mine, theirs = (
             [{"seek": 0, "start": 0.0, "end": one.frames / 100, "tokens": one.tokens}]
@@ -159,7 +159,17 @@ def test_the_kernel_finds_what_torch_does(seed, rows, frames):
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(3, rows, 100, generator=generator) * 4
     found = salience(scores, frames)
+    assert torch.allclose(found, salience_by_torch(scores, frames), atol=1e-4)
+
+
+@pytest.mark.parametrize("lift", [-2000, 0, 2000])
+def test_the_kernel_finds_it_in_a_whole_window_of_any_scores(lift):
+    scores = torch.randn(4, 84, 1500, generator=torch.Generator().manual_seed(0)) * 4 + lift
+    found = salience(scores, 1500)
+    assert torch.allclose(found, salience_by_torch(scores, 1500), atol=1e-4)
+
+
+def salience_by_torch(scores, frames):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alignment, "_kernel", lambda: None)
-        truth = salience(scores, frames)
-    assert torch.allclose(found, truth, atol=1e-4)
+        return salience(scores, frames)

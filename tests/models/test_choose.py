@@ -326,7 +326,7 @@ MACHINES = [
         [(3.7, (8, 6))],
         True,
         "en transcribe balanced",
-        "small float16 cuda:0 16",
+        "small float16 cuda:0 24",
     ),
     (
         "RTX 2060, 6 GB",
@@ -334,7 +334,7 @@ MACHINES = [
         [(5.6, (7, 5))],
         True,
         "ja transcribe balanced",
-        "large-v3 int8 cuda:0 4",
+        "large-v3 int8 cuda:0 6",
     ),
     (
         "RTX 3060, 12 GB",
@@ -374,7 +374,7 @@ MACHINES = [
         [(23.0, (8, 9))],
         True,
         "de transcribe best",
-        "large-v3 float16 cuda:0 32",
+        "large-v3 float16 cuda:0 48",
     ),
     (
         "MacBook M1, 8 GB",
@@ -398,7 +398,7 @@ MACHINES = [
         [(9.5, (8, 0))],
         True,
         "yue transcribe balanced",
-        "large-v3 float16 cuda:0 8",
+        "large-v3 float16 cuda:0 12",
     ),
     (
         "A100, 80 GB, in a hurry",
@@ -406,7 +406,7 @@ MACHINES = [
         [(78.0, (8, 0))],
         True,
         "en transcribe fast",
-        "base.en float16 cuda:0 32",
+        "base.en float16 cuda:0 128",
     ),
     (
         "H200, 139 GiB",
@@ -414,7 +414,7 @@ MACHINES = [
         [(139.0, (9, 0))],
         True,
         "de transcribe balanced",
-        "large-v3 float16 cuda:0 32",
+        "large-v3 float16 cuda:0 128",
     ),
 ]
 
@@ -434,3 +434,36 @@ def test_each_machine_gets_its_model(name, ram, gpus, cpu_int8, wish, taken):
         return
     found = (choice.spec.name, choice.quantisation, choice.device, str(choice.batch_size))
     assert " ".join(found) == taken
+
+
+# Free GiB of a GPU; what is taken on it of each model, for windows at once.
+WINDOWS_AT_ONCE = [
+    (1.8, "float16 48", "float16 4", "int4 4", None),
+    (3.7, "float16 128", "float16 24", "float16 12", "int8 2"),
+    (7.5, "float16 128", "float16 64", "float16 64", "float16 6"),
+    (11.5, "float16 128", "float16 96", "float16 128", "float16 16"),
+    (23.3, "float16 128", "float16 128", "float16 128", "float16 48"),
+    (79.0, "float16 128", "float16 128", "float16 128", "float16 128"),
+]
+
+
+@pytest.mark.parametrize(("free_gib", "tiny", "small", "turbo", "large"), WINDOWS_AT_ONCE)
+def test_a_gpu_hears_as_many_windows_at_once_as_it_has_room_for(
+    free_gib, tiny, small, turbo, large
+):
+    taken = {"tiny": tiny, "small": small, "large-v3-turbo": turbo, "large-v3": large}
+    for name, wish in taken.items():
+        wanted = Wanted("de", model=find(name), device="cuda")
+        fitting = choices(machine(64, (free_gib, (8, 6))), wanted)
+        found = [f"{one.quantisation} {one.batch_size}" for one in fitting]
+        assert (found or [None])[0] == wish
+
+
+@given(gib, st.floats(1.0, 4.0), st.sampled_from(["tiny", "small", "large-v3-turbo", "large-v3"]))
+def test_a_larger_gpu_never_hears_fewer_windows_at_once(free_gib, factor, name):
+    wanted = Wanted("de", model=find(name), quantisation="float16", device="cuda")
+    fewer, more = (
+        [one.batch_size for one in choices(machine(64, (free, (8, 6))), wanted)]
+        for free in (free_gib, free_gib * factor)
+    )
+    assert fewer == more[len(more) - len(fewer) :]

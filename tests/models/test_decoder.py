@@ -84,9 +84,9 @@ def test_rows_of_different_lengths_get_whispers_logits(kind, bound):
     decoder = make(kind, places=4, slots=5)
     lengths = [1, 7, 4]
     for row in range(3):
-        decoder.hear(row + 1, features[row])
+        decoder.hear([row + 1], [features[row]])
         given = tokens[row][: lengths[row]]
-        first, last = decoder.begin(row, row + 1, given, (0, lengths[row] - 1))
+        first, last = decoder.begin(row, [row + 1], [given], (0, lengths[row] - 1))[0]
         assert error(first, truth[row][0]) < bound
         assert error(last, truth[row][lengths[row] - 1]) < bound
     for _ in range(5):
@@ -102,8 +102,8 @@ def test_rows_of_different_lengths_get_whispers_logits(kind, bound):
 def test_float_logits_are_within_a_ten_thousandth_of_whispers():
     features, (tokens,) = windows(1)[0], some_tokens(1, 60)
     decoder = ModuleDecoder(random_model(), 1, 1)
-    decoder.hear(0, features)
-    found = decoder.begin(0, 0, tokens, range(60))
+    decoder.hear([0], [features])
+    found = decoder.begin(0, [0], [tokens], range(60))[0]
     assert torch.allclose(found, logits_of(random_model(), tokens, features), atol=1e-4, rtol=0)
 
 
@@ -115,8 +115,9 @@ def test_kernels_are_right_for_any_number_of_heads_and_threads(heads, threads):
         truth = logits_of(random_model(heads=heads), tokens[row], features[row])
         errors = []
         for decoder in both:
-            decoder.hear(row, features[row])
-            found = decoder.begin(row, row, tokens[row], range(40))  # more than fit into one pass
+            decoder.hear([row], [features[row]])
+            # more than fit into one pass
+            (found,) = decoder.begin(row, [row], [tokens[row]], range(40))
             errors.append(error(found, truth))
         assert errors[0] < 1.2 * errors[1]  # which is due to int8 itself
 
@@ -129,8 +130,8 @@ def test_a_few_channels_far_larger_than_the_rest_harm_the_kernels_less_than_int8
     truth = logits_of(random_model(), tokens, features)
     errors = []
     for decoder in (kernels(1, 1), make(MODULES_INT8, 1, 1)):
-        decoder.hear(0, features)
-        errors.append(error(decoder.begin(0, 0, tokens, range(10)), truth))
+        decoder.hear([0], [features])
+        errors.append(error(decoder.begin(0, [0], [tokens], range(10))[0], truth))
     assert errors[0] < errors[1]
     assert errors[0] < 0.07  # 0.02 without them
 
@@ -142,8 +143,8 @@ def test_many_small_weights_count_together():
     features[700] = 3.0
     (tokens,) = some_tokens(1, 6)
     decoder = kernels(1, 1)
-    decoder.hear(0, features)
-    found = decoder.begin(0, 0, tokens, range(6))
+    decoder.hear([0], [features])
+    found = decoder.begin(0, [0], [tokens], range(6))[0]
     assert error(found, logits_of(random_model(), tokens, features)) < 0.03
 
 
@@ -154,8 +155,8 @@ def test_other_precisions_are_whispers_own():
             part.float()  # as models.checkpoint keeps them
     features, (tokens,) = windows(1)[0], some_tokens(1, 8)
     decoder = ModuleDecoder(model, 1, 1)
-    decoder.hear(0, features)
-    found = decoder.begin(0, 0, tokens, range(8))
+    decoder.hear([0], [features])
+    found = decoder.begin(0, [0], [tokens], range(8))[0]
     assert error(found, logits_of(model, tokens, features.bfloat16())) < 0.01
 
 
@@ -167,14 +168,14 @@ def test_a_row_does_not_depend_on_its_neighbours(kind):
     features, tokens = windows(16), some_tokens(16, 6)
     together, alone = make(kind, places=16, slots=16), make(kind, places=1, slots=1)
     for row in range(16):
-        together.hear(row, features[row])
-        together.begin(row, row, tokens[row][: 1 + row % 4], (0,))
+        together.hear([row], [features[row]])
+        together.begin(row, [row], [tokens[row][: 1 + row % 4]], (0,))[0]
     lengths = [1 + row % 4 for row in range(16)]
     step = [tokens[row][lengths[row]] for row in range(16)]
     found = together.step(step, lengths, range(16)).clone()
     for row in range(16):
-        alone.hear(0, features[row])
-        alone.begin(0, 0, tokens[row][: lengths[row]], (0,))
+        alone.hear([0], [features[row]])
+        alone.begin(0, [0], [tokens[row][: lengths[row]]], (0,))[0]
         (one,) = alone.step([step[row]], [lengths[row]], [0])
         if kind == INT8:
             assert torch.equal(one, found[row])  # its sums are of integers, row by row
@@ -186,10 +187,10 @@ def test_rows_may_share_a_window_in_any_order(kind):
     features, tokens = windows(2), some_tokens(5, 3)
     shared, own = make(kind, places=3, slots=5), make(kind, places=5, slots=5)
     places = [2, 0, 2, 2, 0]
-    shared.hear(0, features[0])
-    shared.hear(2, features[1])
+    shared.hear([0], [features[0]])
+    shared.hear([2], [features[1]])
     for row, place in enumerate(places):
-        own.hear(row, features[place // 2])
+        own.hear([row], [features[place // 2]])
     for length in range(3):
         step = [row[length] for row in tokens]
         found = shared.step(step, [length] * 5, places)
@@ -199,10 +200,10 @@ def test_rows_may_share_a_window_in_any_order(kind):
 @pytest.mark.parametrize("kind", [FLOAT, INT8])
 def test_slots_take_over_what_others_hold_at_the_same_time(kind):
     decoder = make(kind, places=1, slots=3)
-    decoder.hear(0, windows(1)[0])
+    decoder.hear([0], [windows(1)[0]])
     tokens = some_tokens(3, 4)
     for slot, row in enumerate(tokens):
-        decoder.begin(slot, 0, row, (3,))
+        decoder.begin(slot, [0], [row], (3,))[0]
     before = decoder.step([7, 7, 7], [4, 4, 4], [0, 0, 0]).clone()
     decoder.copy([1, 0, 0], [0, 1, 2], 4)
     after = decoder.step([7, 7, 7], [4, 4, 4], [0, 0, 0])
@@ -214,20 +215,20 @@ def test_slots_take_over_what_others_hold_at_the_same_time(kind):
 def test_what_was_heard_and_written_before_is_forgotten(kind):
     features, tokens = windows(2), some_tokens(2, 20)
     used, fresh = make(kind, places=1, slots=1), make(kind, places=1, slots=1)
-    used.hear(0, features[1] * 50)
-    used.begin(0, 0, tokens[1], (19,))
+    used.hear([0], [features[1] * 50])
+    used.begin(0, [0], [tokens[1]], (19,))[0]
     for decoder in (used, fresh):
-        decoder.hear(0, features[0])
-    found = used.begin(0, 0, tokens[0][:5], (4,)).clone()
-    assert torch.equal(found, fresh.begin(0, 0, tokens[0][:5], (4,)))
+        decoder.hear([0], [features[0]])
+    found = used.begin(0, [0], [tokens[0][:5]], (4,))[0].clone()
+    assert torch.equal(found, fresh.begin(0, [0], [tokens[0][:5]], (4,))[0])
 
 
 @pytest.mark.parametrize("kind", [FLOAT, INT8])
 def test_a_row_can_fill_the_whole_context(kind):
     features, (tokens,) = windows(1)[0], some_tokens(1, 64)
     decoder = make(kind, places=1, slots=2)
-    decoder.hear(0, features)
-    decoder.begin(0, 0, tokens[:63], (62,))
+    decoder.hear([0], [features])
+    decoder.begin(0, [0], [tokens[:63]], (62,))[0]
     (found,) = decoder.step([tokens[63]], [63], [0])
     assert error(found, logits_of(random_model(), tokens, features)[63]) < 0.03
 
@@ -258,7 +259,7 @@ def test_alignment_sees_the_heads_that_whisper_aligns_by(kind, bound):
     logits, scores = watched(random_model(), tokens, features)
     truth = logits[:-1, :EOT].softmax(-1)[range(59), tokens[1:]]
     decoder = make(kind, places=2, slots=2)
-    decoder.hear(1, features)
+    decoder.hear([1], [features])
     found = decoder.align(1, 1, tokens, below=EOT)
     assert found.scores.shape == (2, 60, FRAMES)
     # what is the same for all frames makes no difference
@@ -300,10 +301,10 @@ def test_a_window_that_overflowed_spoils_no_other_row(kind):
     decoder, heard = make(kind, 2, 2), windows(2)
     broken = heard[0].clone()
     broken[3, 4] = float("nan")
-    decoder.hear(0, broken)
-    decoder.begin(0, 0, list(range(20)), (19,))
-    decoder.hear(0, heard[0])
-    decoder.begin(0, 0, [1, 2, 3], (2,))
-    decoder.hear(1, heard[1])
-    decoder.begin(1, 1, list(range(24)), (23,))
+    decoder.hear([0], [broken])
+    decoder.begin(0, [0], [list(range(20))], (19,))[0]
+    decoder.hear([0], [heard[0]])
+    decoder.begin(0, [0], [[1, 2, 3]], (2,))[0]
+    decoder.hear([1], [heard[1]])
+    decoder.begin(1, [1], [list(range(24))], (23,))[0]
     assert decoder.step([7, 7], [3, 24], [0, 1]).isfinite().all()

@@ -81,6 +81,22 @@ def test_no_weight_is_off_by_more_than_a_step(scale, shift, spikes, seed):
     assert ((unpacked(weight) - weight).abs().amax(1) <= 1.5 * steps).all()
 
 
+@pytest.mark.parametrize("loud", [1, 30, 100])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 0.0003), (torch.bfloat16, 0.005)])
+def test_half_as_wide_they_are_nearly_the_same(dtype, bound, loud):
+    """Rounded once they would differ by 0.00014 and 0.0017, and all are 0.08 off the true ones."""
+    packed = pack(with_loud_columns(loud))
+    found = unpack(*packed, dtype)
+    assert (found.dtype, found.is_contiguous()) == (dtype, True)
+    assert relative_error(found.float(), unpack(*packed)) < bound
+
+
+def test_groups_that_float16_cannot_tell_from_zero_are_small_in_it():
+    weight = torch.randn(64, GROUP) * 1e-9
+    found = unpack(*pack(weight), torch.float16)
+    assert found.abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.3])
 def test_groups_of_one_value_keep_it(value):
     weight = torch.full((64, GROUP), value)
@@ -115,6 +131,26 @@ def test_products_are_those_of_the_unpacked_weights(rows, dtype):
     assert relative_error(found.double(), exact) < 0.005  # bfloat16 rounds to 0.2 %
 
 
+@pytest.mark.parametrize("loud", [1, 30, 100])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_loud_activations_are_multiplied_as_well_in_half_the_width(dtype, loud):
+    torch.manual_seed(0)
+    weight, x = torch.randn(256, 768) * 0.04, torch.randn(40, 768)
+    x[:, [5, 100, 700]] *= loud
+    packed = pack(weight)
+    found = (x.to(dtype) @ unpack(*packed, dtype)).float()  # what a GPU does
+    assert found.isfinite().all()
+    exact = x @ unpack(*packed)
+    assert relative_error(found, exact) < {torch.float16: 0.0005, torch.bfloat16: 0.005}[dtype]
+
+
+def test_away_from_a_cpu_products_have_the_type_of_the_activations():
+    packed = [tensor.to("meta") for tensor in pack(torch.randn(128, 192))]
+    for dtype in (torch.float16, torch.float32):
+        found = products(torch.empty(5, 192, dtype=dtype, device="meta"), *packed)
+        assert (found.shape, found.dtype) == ((5, 128), dtype)
+
+
 def test_activations_may_lie_in_memory_as_they_like():
     torch.manual_seed(0)
     codes, scales = pack(torch.randn(64, 128))
@@ -123,14 +159,18 @@ def test_activations_may_lie_in_memory_as_they_like():
     assert torch.equal(products(x, codes, scales), products(x.contiguous(), codes, scales))
 
 
-def test_blocks_of_another_processor_are_multiplied_too():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_blocks_of_another_processor_are_multiplied_too(dtype):
     torch.manual_seed(0)
-    weight, x = torch.randn(192, 128), torch.randn(3, 128)
+    weight, x = torch.randn(192, 128), torch.randn(3, 128).to(dtype)
     codes, scales = int4._pack_rows(weight, 16)
     scales = scales.bfloat16()
     assert codes.shape == (12, 128, 8)
     assert torch.equal(unpack(codes, scales), unpack(*pack(weight)))
-    torch.testing.assert_close(products(x, codes, scales), x @ unpack(codes, scales))
+    found, exact = products(x, codes, scales), x.double() @ unpack(codes, scales).double()
+    assert found.dtype == dtype
+    bounds = {torch.float32: 1e-6, torch.float16: 0.0005, torch.bfloat16: 0.005}
+    assert relative_error(found.double(), exact) < bounds[dtype]
 
 
 ON_ANOTHER_PROCESSOR = """

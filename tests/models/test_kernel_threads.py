@@ -85,8 +85,8 @@ def test_where_threads_cannot_be_had_the_kernels_say_so_and_the_interpreter_ends
 
 def new_decoder():
     decoder, reason = fastest(int8_model(), 1, 1, THREADS)
-    decoder.hear(0, torch.ones(1500, 128))
-    return decoder, reason, lambda: decoder.begin(0, 0, [1, 2, 3], (2,)).clone()
+    decoder.hear([0], [torch.ones(1500, 128)])
+    return decoder, reason, lambda: decoder.begin(0, [0], [[1, 2, 3]], (2,))
 
 
 def new_encoder():

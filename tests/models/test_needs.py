@@ -5,6 +5,7 @@ import gzip
 from dataclasses import asdict, replace
 from itertools import chain, pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,16 +13,19 @@ from hypothesis import strategies as st
 from whisper import _ALIGNMENT_HEADS
 from whisper.model import ModelDimensions
 
-from models import checkpoint, needs, weight_bytes
+from models import checkpoint, needs, quantise, weight_bytes
 from models.checkpoint import DEMO_ALIGNMENT_HEADS
 from models.engines import decode
 from models.engines.alignment import salience
 from models.engines.decoder_modules import ModuleDecoder
-from models.engines.encoder import FastEncoder
-from models.engines.whisper_torch import AHEAD
+from models.engines.encoder import AT_ONCE_ON_GPU, FastEncoder
+from models.engines.loaded import made_ready
+from models.engines.spectrum import _on_device, together
+from models.engines.whisper_torch import AHEAD, _encode
 from models.needs import CANDIDATES, needed
 from models.registry import ALIASES, WHISPERS, Dimensions, find
 from models.weight_bytes import Model
+from pipeline.types import Clip, EngineDescription, SpeechOptions, Window
 from tests.benchmarks.needs import Case, measure, random_state
 
 QUANTISATIONS = ("float32", "bfloat16", "float16", "int8", "int4")
@@ -155,6 +159,10 @@ def on_a_cpu(batch_size):
     return needs._Work("cpu", batch_size, CANDIDATES)
 
 
+def on_a_gpu(batch_size):
+    return needs._Work("cuda", batch_size, CANDIDATES)
+
+
 @pytest.mark.parametrize("quantisation", ["float32", "bfloat16", "int8", "int4"])
 def test_encoding_takes_what_is_computed(quantisation):
     encoder, mel = FastEncoder(build(WIDE, quantisation)), torch.zeros(1, WIDE.n_mels, 3000)
@@ -165,6 +173,67 @@ def test_encoding_takes_what_is_computed(quantisation):
     assert most <= computed <= 1.5 * most
 
 
+def test_encoding_several_windows_together_takes_what_is_computed():
+    encoder, mels = FastEncoder(build(WIDE, "float32")), torch.zeros(2, WIDE.n_mels, 3000)
+    most = live_bytes(lambda: encoder(mels)) + mels.nbytes
+    computed = needs._encode_bytes(described(WIDE, "float32"), on_a_gpu(2))
+    assert most <= computed <= 1.5 * most
+
+
+@pytest.mark.parametrize("windows", [1, 3])
+def test_spectra_made_together_take_what_is_computed(windows):
+    """With so small a model they take more than its encoder."""
+    sounds = [np.zeros(480_000, np.float32)] * windows
+    most = live_bytes(lambda: together(_on_device(sounds, torch.device("cpu")), SMALL.n_mels))
+    computed = needs._encode_bytes(described(SMALL, "float32"), on_a_gpu(windows))
+    assert most <= computed <= 1.02 * most
+
+
+def test_what_a_gpu_does_at_once_is_what_is_computed():
+    assert FastEncoder(hollow(SMALL, "int8")).at_once == AT_ONCE_ON_GPU == needs._ENCODED_ON_GPU
+    assert FastEncoder(build(SMALL, "float32")).at_once == on_a_cpu(8).encoded_together == 1
+    assert quantise.WEIGHTS_AT_ONCE == needs._WIDENED
+    assert [on_a_gpu(n).encoded_together for n in (1, 8, 128)] == [1, 8, 8]
+
+
+def test_windows_are_encoded_in_groups_and_each_takes_memory_of_its_own():
+    model = build(SMALL, "float32")
+    description = EngineDescription(
+        "any", "float32", "cpu", ("en",), can_translate=False, reason="a test"
+    )
+    loaded, groups = made_ready(model, description, batch_size=1), []
+    model.encoder.register_forward_pre_hook(lambda _, given: groups.append(len(given[0])))
+    options, random = SpeechOptions(language="en"), np.random.default_rng(0)
+    sounds = [random.standard_normal(n).astype(np.float32) for n in (9, 480_000, 5000, 70_000, 0)]
+    clips = [Clip(Window(0.0, 30.0, ()), sound, options) for sound in sounds]
+    alone = list(_encode(loaded, clips))
+    loaded.encoder.at_once = 2
+    grouped = list(_encode(loaded, clips))
+    assert groups == [1] * 5 + [2, 2, 1]
+    torch.testing.assert_close(torch.stack(grouped), torch.stack(alone), atol=1e-5, rtol=1e-4)
+    assert all(one.untyped_storage().nbytes() == one.nbytes for one in grouped)
+    assert list(_encode(loaded, [])) == []
+
+
+def test_of_many_windows_on_a_gpu_only_what_is_kept_of_them_counts():
+    large = find("large-v3").dimensions
+    of_eight, of_many = (needed(large, "float16", "cuda", n) for n in (8, 128))
+    assert of_many.activations_bytes == of_eight.activations_bytes < 0.4e9
+    tokens = 2 * 32 * (1500 + 448) * 1280 * 2  # keys and values of what is heard and said
+    each = tokens + 1500 * 1280 * 4 + 51_866 * 4  # and encoded sound, and a step's logits
+    assert of_many.caches_bytes - of_eight.caches_bytes == 120 * each
+    assert of_many.caches_bytes > 0.97 * (of_many.activations_bytes + of_many.caches_bytes)
+
+
+@pytest.mark.parametrize("quantisation", ["int8", "int4"])
+def test_a_gpu_takes_memory_for_weights_that_it_widens(quantisation):
+    model, at_most = described(SMALL, quantisation), quantise.WEIGHTS_AT_ONCE
+    half = replace(model, number_bytes=2)
+    for weights, widened in ((1000, 1000), (9 * at_most, at_most)):
+        assert needs._widened_bytes(half, on_a_gpu(1), weights) == 2 * widened
+        assert needs._widened_bytes(model, on_a_cpu(1), weights) == 0
+
+
 @pytest.mark.parametrize("quantisation", ["float32", "bfloat16", "int8", "int4"])
 def test_word_times_take_what_is_computed(quantisation):
     model = build(SMALL, quantisation)
@@ -172,7 +241,7 @@ def test_word_times_take_what_is_computed(quantisation):
     tokens = [50_257, 50_362, *text, 50_256]
     most = live_bytes(lambda: salience(decoder.align(0, 0, tokens, 50_256).scores, 1500))
     logits_bytes = needs._logits_bytes(described(SMALL, quantisation), slots=1)
-    computed = needs._word_times_bytes(SMALL) + logits_bytes
+    computed = 2 * needs._word_times_bytes(SMALL) + logits_bytes
     copied = 1.3 if quantisation in ("int8", "int4") else 1.8  # floats of a step may be copied too
     assert most <= computed <= copied * most
 
@@ -196,7 +265,7 @@ def test_memory_of_the_kernels_is_what_is_computed(batch_size):
 
     dims, d = ModelDimensions(**asdict(FEW_WORDS)), FEW_WORDS.n_audio_state
     slots = batch_size + CANDIDATES
-    state = decoder_state.new_state(dims, slots, max(slots, 24))
+    state = decoder_state.new_state(dims, slots, max(slots, 84), max(slots, 24))
     encoder = [encoder_steps.new_frames(d), *[encoder_steps.new_rows(d)] * 2]
     encoder += [encoder_steps.new_heads(d)] * 2
     keys_bytes = state.keys.nbytes + state.values.nbytes

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from whisper.decoding import DecodingOptions, decode
 from whisper.model import ModelDimensions, Whisper
 
@@ -16,13 +20,14 @@ from models.quantise import (
     INT4,
     INT8,
     VERSION,
+    WEIGHTS_AT_ONCE,
     activations,
     converted,
     int8_products,
-    multiplies_int8,
     quantise_layers,
     quantise_rows,
     scheme,
+    widened_products,
 )
 
 BOTH = pytest.mark.parametrize("quantisation", ["int8", "int4"])
@@ -319,8 +324,138 @@ def test_a_gpu_gives_the_logits_of_the_processor(quantisation):
     assert relative_error(logits, wanted) < 0.02
 
 
-def test_no_other_device_is_trusted_with_few_rows():
-    assert not multiplies_int8("cuda")
+# ── as a GPU multiplies: in float, by weights that are widened ───────────────────────────────
+
+FLOATS = pytest.mark.parametrize(
+    ("dtype", "bound"),
+    [(torch.float32, 0.0085), (torch.float16, 0.0085), (torch.bfloat16, 0.01)],
+)
+
+
+@pytest.mark.parametrize("loud", [1, 30, 100])
+@pytest.mark.parametrize("tokens", [1, 5, 300])
+@FLOATS
+def test_widened_weights_are_near_the_float_ones_however_loud_a_channel(loud, tokens, dtype, bound):
+    torch.manual_seed(0)
+    weight, x = torch.randn(768, 768) * 0.04, torch.randn(tokens, 768)
+    x[:, [5, 100, 700]] *= loud
+    rows, scale = INT8.pack(weight)
+    found = widened_products(x.to(dtype), rows, scale)
+    assert found.dtype == dtype
+    # 128 steps a side for weights of which the largest is four times as large as most
+    assert relative_error(found.float(), x @ weight.T) < bound
+    exact = x.to(dtype).double() @ (rows * scale[:, None]).double().T
+    rounding = {torch.float32: 1e-6, torch.float16: 0.0005, torch.bfloat16: 0.004}
+    assert relative_error(found.double(), exact) < rounding[dtype]
+
+
+@FLOATS
+def test_sums_that_fit_do_not_overflow_on_the_way(dtype, bound):
+    weight = torch.full((3, 5120), 0.1)
+    weight[1] *= -1
+    x = torch.full((2, 5120), 100.0, dtype=dtype)  # times 127 each, the sum would be 65 million
+    found = widened_products(x, *INT8.pack(weight))
+    wanted = torch.tensor([51_200.0, -51_200.0, 51_200.0]).expand(2, 3)
+    torch.testing.assert_close(found.float(), wanted, rtol=bound, atol=0)
+
+
+def test_rows_of_small_weights_keep_them_and_rows_of_zeros_stay_zeros():
+    torch.manual_seed(0)
+    weight = torch.randn(4, 256) * torch.tensor([[1e-3], [1e-4], [0.0], [10.0]])
+    rows, scale = INT8.pack(weight)
+    assert scale[1] < torch.finfo(torch.float16).tiny  # it alone would lose its digits
+    x = torch.randn(9, 256).half()
+    found = widened_products(x, rows, scale).float()
+    wanted = x.float() @ (rows * scale[:, None]).T
+    for row in (0, 1, 3):
+        assert relative_error(found[:, row], wanted[:, row]) < 0.001
+    assert (found[:, 2] == 0).all()
+
+
+def test_a_large_embedding_is_multiplied_in_blocks():
+    torch.manual_seed(0)
+    width = WEIGHTS_AT_ONCE // 20
+    weight = torch.randint(-127, 128, (50, width), dtype=torch.int8)
+    x, scale = torch.randn(2, width), torch.rand(50)
+    exact = x @ (weight * scale[:, None]).T
+    torch.testing.assert_close(widened_products(x, weight, scale), exact, rtol=1e-4, atol=0.05)
+
+
+class Made(TorchDispatchMode):
+    """Notes the shapes of tensors that are made, and what these are made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.kinds = set()
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        made = function(*given, **(named or {}))
+        if not function.is_view:
+            tensors = [one for one in tree_leaves(made) if isinstance(one, torch.Tensor)]
+            self.kinds |= {(tuple(one.shape), one.dtype) for one in tensors}
+        return made
+
+    @property
+    def most_numbers(self):
+        return max(math.prod(shape) for shape, _ in self.kinds)
+
+    @property
+    def dtypes(self):
+        return {dtype for _, dtype in self.kinds}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_nothing_large_is_made_of_the_embedding_of_large(dtype):
+    weight = torch.empty(51_866, 1280, dtype=torch.int8, device="meta")
+    scale = torch.empty(51_866, device="meta")
+    x = torch.empty(137, 1280, dtype=dtype, device="meta")
+    with Made() as made:
+        found = INT8.products(x, weight, scale)
+    assert (found.shape, found.dtype) == ((137, 51_866), dtype)
+    assert made.most_numbers <= WEIGHTS_AT_ONCE < weight.numel() / 7
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@BOTH
+def test_away_from_a_cpu_everything_is_calculated_in_the_type_of_the_activations(
+    quantisation, dtype
+):
+    model = checkpoint._hollow(SMALL_ENOUGH, quantisation)
+    checkpoint._set_precision(model, dtype)
+    mlp, x = model.encoder.blocks[0].mlp, torch.empty(3, 1500, 64, dtype=dtype, device="meta")
+    with Made() as made:
+        y = mlp(x)
+    assert (y.shape, y.dtype) == (x.shape, dtype)
+    assert made.dtypes <= ({dtype} if quantisation == "int8" else {dtype, torch.uint8})
+    assert made.most_numbers == 3 * 1500 * 4 * 64
+    embedding = model.decoder.token_embedding
+    with Made() as made:
+        logits = embedding.logits(x)
+    assert (logits.shape, logits.dtype) == ((3, 1500, 51_864), torch.float32)
+    assert made.kinds >= {((51_864, 64), dtype), ((4500, 51_864), dtype)}
+    assert torch.int8 not in made.dtypes
+
+
+@pytest.mark.parametrize("loud", [1, 30, 100])
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(torch.float32, 0.01), (torch.float16, 0.01), (torch.bfloat16, 0.015)]
+)
+def test_a_whole_model_with_widened_weights_stays_near_its_float_self(dtype, bound, loud):
+    model = seeded(SMALL_ENOUGH)
+    model.encoder.positional_embedding[:, [5, 20, 50]] *= loud
+    model.decoder.positional_embedding.data[:, [5, 20, 50]] *= loud
+    exact = copy.deepcopy(model)
+    quantise_layers(model, "int8")
+    for module in model.modules():
+        if hasattr(module, "arithmetic"):
+            module.arithmetic = replace(INT8, products=widened_products)
+    checkpoint._set_precision(model, dtype)
+    torch.manual_seed(1)
+    mel, tokens = torch.randn(1, 80, 3000), torch.tensor([[50257, 50362, 11, 257]])
+    with torch.inference_mode():
+        found, wanted = model(mel.to(dtype), tokens), exact(mel, tokens)
+    assert found.isfinite().all()
+    assert relative_error(found, wanted) < bound
 
 
 # ── what is stored ───────────────────────────────────────────────────────────────────────────

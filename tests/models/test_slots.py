@@ -47,10 +47,15 @@ class Counting:
     def __init__(self, decoder):
         self._decoder = decoder
         self.rows = []
+        self.begun = []
 
     def step(self, tokens, positions, places):
         self.rows.append(len(tokens))
         return self._decoder.step(tokens, positions, places)
+
+    def begin(self, slot, places, tokens, wanted):
+        self.begun.append((slot, len(tokens)))
+        return self._decoder.begin(slot, places, tokens, wanted)
 
     def __getattr__(self, name):
         return getattr(self._decoder, name)
@@ -206,6 +211,28 @@ def test_windows_are_taken_when_there_is_room_for_them(models):
     assert max(asked) == 3
 
 
+def test_windows_that_are_taken_together_begin_together(models):
+    model = models["multilingual"]
+    decoder = Counting(ModuleDecoder(model, 5, 9))
+    decoded(model, decoder, requests(noise(5), (GREEDY,)))
+    assert decoder.begun == [(0, 5)]
+
+
+def test_but_for_others_and_long_prompts(models):
+    model = random_model(replace(SMALL, n_text_ctx=448))
+    french, long = (
+        replace(GREEDY, language="fr"),
+        replace(GREEDY, initial_prompt=" village" * 120),  # 124 tokens with those that follow it
+    )
+    samples = replace(GREEDY, temperatures=(0.7,), best_of=2)
+    short = {"compression_ratio_limit": None, "log_probability_limit": None}
+    wanted = (GREEDY, GREEDY, french, long, long, long, samples, samples)
+    decoder = Counting(ModuleDecoder(model, 8, 10))
+    decoded(model, decoder, requests(noise(8), [replace(one, **short) for one in wanted]))
+    assert [count for _, count in decoder.begun] == [2, 1, 2, 1, 1, 1]
+    assert [slot for slot, _ in decoder.begun] == [0, 2, 3, 5, 6, 8]
+
+
 def test_nothing_to_take_gives_nothing(models):
     model = models["English"]
     assert decoded(model, ModuleDecoder(model, 1, 1), []) == []
@@ -228,7 +255,7 @@ def test_a_window_is_held_until_the_next_result_is_asked_for(models):
     decoder, own = ModuleDecoder(model, 2, 3), ModuleDecoder(model, 1, 1)
     source = iter(requests(features))
     for one in Slots(model, decoder).decode(lambda n: list(islice(source, n))):
-        own.hear(0, one.request.features)
+        own.hear([0], [one.request.features])
         truth = own.align(0, 0, [50258, 5, 6], 50257)
         assert torch.equal(decoder._heard[:, :, one.place], own._heard[:, :, 0])
         assert truth.scores.shape == (1, 3, 1500)

@@ -37,16 +37,16 @@ VARIETY = 25.0  # of a position, else random: other words at every place
 SIZE = 8.0  # of a control token's embedding: logits of about 70, where those of words are below 5
 
 
-def random_checkpoint(size: str, seed: int = 0) -> dict[str, object]:
-    """Of a published model's dimensions."""
-    return scripted(find(size).dimensions, seed)
+def random_checkpoint(size: str, seed: int = 0, words: int = WORDS) -> dict[str, object]:
+    """Of a published model's dimensions, saying so many words."""
+    return scripted(find(size).dimensions, seed, words)
 
 
-def scripted(dimensions: Dimensions, seed: int = 0) -> dict[str, object]:
+def scripted(dimensions: Dimensions, seed: int = 0, words: int = WORDS) -> dict[str, object]:
     """Of any dimensions with the multilingual vocabulary, in float16 as OpenAI publishes them."""
     dims = ModelDimensions(**asdict(dimensions))
     state = random_weights(Whisper(dims), torch.Generator().manual_seed(seed))
-    script(state, dims)
+    script(state, dims, words)
     halves = {name: tensor.half() for name, tensor in state.items()}
     return {"dims": asdict(dimensions), "model_state_dict": halves}
 
@@ -60,14 +60,14 @@ def random_weights(model: Whisper, chance: torch.Generator) -> dict[str, Tensor]
     return state
 
 
-def script(state: dict[str, Tensor], dims: ModelDimensions) -> None:
+def script(state: dict[str, Tensor], dims: ModelDimensions, count: int = WORDS) -> None:
     """Let positions decide; changes `state`."""
     tokenizer = get_tokenizer(multilingual=True, num_languages=len(LANGUAGES) - 1)
     begin = tokenizer.timestamp_begin
     due = {
         begin: PROMPT - 1,  # the last token of the prompt is followed by the first timestamp
-        begin + 1500: PROMPT + WORDS,
-        tokenizer.eot: PROMPT + WORDS + 1,
+        begin + 1500: PROMPT + count,
+        tokenizer.eot: PROMPT + count + 1,
     }
     directions = free_directions(len(due) + 1, dims.n_text_state)
     for name, weight in state.items():
