@@ -17,6 +17,7 @@ from models.engines import alignment
 from models.engines.alignment import (
     _median,
     _time_warping,
+    _together,
     add_word_timestamps,
     find_alignment,
     salience,
@@ -139,9 +140,13 @@ def test_no_text_has_no_words(model, tokenizer):
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), rows=st.integers(1, 5), frames=st.integers(1, 40))
 def test_the_median_of_seven_frames_is_whispers(seed, rows, frames):
-    x = torch.randn(rows, frames, generator=torch.Generator().manual_seed(seed)).mul(2).round()
-    truth = timing.median_filter(x[None], 7)[0]
-    assert torch.equal(_median(x), truth)
+    x = torch.randn(2, rows, frames, generator=torch.Generator().manual_seed(seed)).mul(2).round()
+    assert torch.equal(_median(x), timing.median_filter(x, 7))
+
+
+def test_all_heads_together_give_what_each_gives_by_itself():
+    scores = torch.randn(3, 20, 90, generator=torch.Generator().manual_seed(0)) * 4
+    assert torch.equal(_together(scores), torch.cat([_together(head[None]) for head in scores]))
 
 
 @settings(max_examples=40, deadline=None)
