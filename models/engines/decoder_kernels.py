@@ -106,7 +106,8 @@ class KernelDecoder:
 
         s, n = len(tokens), len(tokens[0])
         flat = [token for row in tokens for token in row]
-        asked = [row * n + i for row in range(s) for i in wanted]
+        each = sorted(set(wanted))  # no more of them than tokens, so that there is room for all
+        asked = [row * n + i for row in range(s) for i in each]
         found = []
         for first in range(0, s * n, self._most):
             some = range(first, min(first + self._most, s * n))
@@ -120,7 +121,7 @@ class KernelDecoder:
             )
             self._forward(rows, self._state)
             found.append(self._logits(len(here)).clone())
-        return torch.cat(found).view(s, len(wanted), -1)
+        return torch.cat(found).view(s, len(each), -1)[:, [each.index(i) for i in wanted]]
 
     def step(
         self, tokens: Sequence[int], positions: Sequence[int], places: Sequence[int]
@@ -163,13 +164,16 @@ class KernelDecoder:
         ]
         called = [self._pool.submit(share) for share in shares[1:]]
         shares[0]()
-        wait(called)
+        for one in called:
+            one.result()
         probabilities = torch.zeros(len(following))
         probabilities[asked] = torch.from_numpy(likelihoods(found.numpy()))
         return probabilities
 
     def _forward(self, rows: Rows, state: State) -> None:
         """One pass, by all threads: once in it, each waits for all others."""
+        assert rows.tokens.size <= self._widest, "kernels look at no bounds"
+        assert rows.wanted.size <= self._most, "kernels look at no bounds"
         shares = [
             partial(forward, Thread(number, self._threads), self._model, self._windows, rows, state)
             for number in range(self._threads)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pipeline.types import Segment, Window
 
 # Bounds on work that speech does not meet: how often the rest of a window is heard; up to which
-# round it is halved, or heard though what came of it failed. Quarters hold 30 tokens a second;
-# scripts with most tokens need 25.
+# round it is halved, or heard though what came of it was cut short. Quarters hold 30 tokens a
+# second; scripts with most tokens need 25.
 MAX_ROUNDS = 8
 EARLY_ROUNDS = 2
 
@@ -80,7 +80,7 @@ class Part:
 
     @property
     def is_early(self) -> bool:
-        """Whether it may be heard in halves, or on after a failure."""
+        """Whether it may be heard in halves, or on where a failure was cut short."""
         return self.round <= EARLY_ROUNDS
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.engines.decode import is_failure, is_repetitive
-from models.engines.search import Beams, Samples, result_of
+from models.engines.search import Beams, Samples, is_loop, result_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 # What all tries of one window may sample together, so that nonsense takes no more than twice the
 # time of speech: a CPU encodes a window in the time of 84 to 112 tokens, and speech has 80 to 100.
+# More samples than whisper's five, or beams, take their time with speech, too.
 WINDOW_TOKENS = 240
-WORTH_TRYING = 64  # tokens; with fewer left, no other temperature is tried
+_A_SAMPLE = 48
+WORTH_TRYING = 48  # tokens; with fewer left, no other temperature is tried
 _CHOOSING = 1 / 3  # of what is left, for all samples of a try; after it, the likeliest grows alone
 
 
@@ -69,7 +71,8 @@ class Hearing:
         self.request, self.place = request, place
         self.no_speech_probability = math.nan
         self.attempt = 0
-        self._spent = 0  # tokens sampled
+        self._budget = max(WINDOW_TOKENS, _A_SAMPLE * request.options.best_of)  # tokens
+        self._spent = 0  # of it
         self._tried: list[_Tried] = []
         self._try(task)
 
@@ -77,21 +80,21 @@ class Hearing:
         self.task = task
         self.search = task.search(self.request.seed + self.attempt)
         self.running = 0  # rows that have a slot
-        self._chosen_at = self._spent + (WINDOW_TOKENS - self._spent) * _CHOOSING
+        self._chosen_at = self._spent + (self._budget - self._spent) * _CHOOSING
 
     @property
     def may_fall_back(self) -> bool:
         """Whether there is another temperature, and something left to spend on it."""
         is_last = self.attempt + 1 == len(self.request.options.temperatures)
-        return not is_last and WINDOW_TOKENS - self._spent >= WORTH_TRYING
+        return not is_last and self._budget - self._spent >= WORTH_TRYING
 
     def weed(self) -> None:
         """End the samples that are not worth going on with, after a token more for each."""
         assert isinstance(self.search, Samples), "beams are of use to each other"
-        self._spent += self.running
-        if self.attempt > 0 and self._spent >= self._chosen_at:
+        self._spent += self.running if self.attempt else 1
+        if self.attempt and self._spent >= self._chosen_at:
             self.search.keep_best()
-        if self.attempt > 0 and self._spent >= WINDOW_TOKENS:
+        if self.attempt and self._spent >= self._budget:
             self.search.stop()
         if self.may_fall_back:
             self.search.drop_hopeless(self.request.options)
@@ -99,11 +102,10 @@ class Hearing:
     def is_good(self) -> bool:
         """Whether the attempt, now over, is the last: good enough, or nothing is left to try."""
         found = self.search.found()
-        if isinstance(self.search, Beams):
-            self._spent += len(found.tokens)
         features, no_speech = self.request.features, self.no_speech_probability
         result = result_of(self.task.whisper, found, features, no_speech)
-        self._tried.append(_Tried(result, found.is_whole))
+        in_loop = is_loop(found.tokens, self.task.whisper.tokenizer.timestamp_begin)
+        self._tried.append(_Tried(result, found.is_whole, in_loop))
         is_fair = found.is_whole and not is_failure(result, self.request.options)
         return is_fair or not self.may_fall_back
 
@@ -115,10 +117,10 @@ class Hearing:
     def decoded(self) -> Decoded:
         """What has come of it: the last attempt's text, as in whisper.
 
-        Where that one failed before it came to its end, the best of all attempts.
+        Where that one was cut short, the best of those that came to an end of their own, if any.
         """
         options, last = self.request.options, self._tried[-1]
-        if not last.is_whole and is_failure(last.result, options):
+        if not last.is_whole:
             last = max(self._tried, key=lambda one: one.worth(options))
         return Decoded(self.request, last.result, self.place, last.is_whole)
 
@@ -128,10 +130,12 @@ class _Tried(NamedTuple):
 
     result: DecodingResult
     is_whole: bool
+    is_loop: bool
 
-    def worth(self, options: SpeechOptions) -> tuple[bool, bool, float]:
-        """Orders attempts that failed."""
-        return not is_repetitive(self.result, options), self.is_whole, self.result.avg_logprob
+    def worth(self, options: SpeechOptions) -> tuple[bool, bool, bool, float]:
+        """Orders attempts where the last was cut short; of few words little can be told."""
+        is_lively = not is_repetitive(self.result, options)
+        return not self.is_loop, self.is_whole, is_lively, self.result.avg_logprob
 
 
 @dataclass(slots=True, eq=False)

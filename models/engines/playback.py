@@ -9,6 +9,7 @@ Python asks for the next one; a CUDA graph asks for all of them at once.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -61,14 +62,17 @@ class Playback:
         self._seen[shape] += 1
         recording = self._recordings.get(shape)
         if recording is None:
-            wanted = self._seen[shape] >= _WORTH_RECORDING and len(self._recordings) < _MOST
+            wanted = self._seen[shape] >= _WORTH_RECORDING and self._make_room(shape)
             return self.proven(shape, numbers) if wanted else self._run(shape, numbers)
         recording.numbers.copy_(numbers)
         recording.play()
         return self._output[: shape.rows]
 
     def proven(self, shape: Shape, numbers: Tensor) -> Tensor:
-        """Record it, and keep the recording if it gives what the function itself gives."""
+        """Record it, and keep the recording if it gives what the function itself gives.
+
+        It is made of other tokens than it is then played with.
+        """
         import torch
 
         truth = self._run(shape, numbers)
@@ -76,12 +80,14 @@ class Playback:
             return truth
         try:
             recording = self._recorded(shape, numbers)
+            recording.numbers.copy_(numbers)
+            self._output.fill_(math.nan)  # which shows if nothing was recorded
             recording.play()
         except RuntimeError as error:  # of the driver, or for lack of memory
             self.failure = str(error).partition("\n")[0]
             return truth
         found = self._output[: shape.rows]
-        if torch.allclose(found, truth, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
+        if torch.allclose(found, truth, rtol=_TOLERANCE, atol=_TOLERANCE):
             self._recordings[shape] = recording
         else:
             self.failure = "a recorded step gave other numbers"
@@ -89,23 +95,47 @@ class Playback:
 
     def _recorded(self, shape: Shape, numbers: Tensor) -> _Recording:
         own = numbers.clone()
+        own[: shape.rows * shape.tokens] = 0
 
         def run() -> None:
             self._output[: shape.rows].copy_(self._run(shape, own))
 
         return _Recording(own, self._record(run))
 
+    def _make_room(self, shape: Shape) -> bool:
+        """Whether there is room for one more; a shape that came less often makes room."""
+        if len(self._recordings) < _MOST:
+            return True
+        rarest = min(self._recordings, key=self._seen.__getitem__)
+        if self._seen[rarest] >= self._seen[shape]:
+            return False
+        del self._recordings[rarest]
+        return True
+
 
 def cuda_graphs(device: torch.device) -> Recorder:
     """Recorded as CUDA graphs, whose intermediate results share one memory."""
     import torch
 
+    # a stream of this device: torch's own for recording belongs to the one that came first
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     pool = torch.cuda.graph_pool_handle()
 
     def record(function: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool):
-            function()
+        with torch.cuda.device(device):
+            before = torch.cuda.current_stream(device)
+            try:
+                stream.wait_stream(before)
+                with torch.cuda.stream(stream):
+                    function()  # whatever libraries set up at their first call
+                before.wait_stream(stream)
+                with torch.cuda.graph(
+                    graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+                ):
+                    function()
+            finally:
+                torch.cuda.set_stream(before)  # torch leaves its own where recording fails
         return graph.replay
 
     return record

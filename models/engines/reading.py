@@ -54,9 +54,10 @@ def read(
         duration_s=heard_s,
         truncated=(full or not is_whole) and not is_repetitive(result, options),
     )
-    # what all temperatures failed at is hardly speech: more of it would only take as long again
+    # what all temperatures failed at is hardly speech: its halves would only take as long again
     may_halve = is_early and not is_bad and is_sayable(result.text, heard_s)
-    may_continue = may_continue and (not is_bad or (is_whole and is_early))
+    is_hopeful = is_early and not is_repetitive(result, options)
+    may_continue = may_continue and (is_whole or not is_bad or is_hopeful)
     pieces, rest = settle(clip.window, found, may_continue=may_continue, may_halve=may_halve)
     texts = [tokenizer.decode(list(piece.tokens)) for piece in pieces]
     words = _words(decoder, place, tokenizer, clip, pieces)

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _LOOKED_AT = 16  # tokens between two looks at whether a text repeats itself
 _ORDINARY_BYTES = 4.0  # of text in a token
 _ORDINARY_RATIO = 1.5  # by which zlib compresses some hundred bytes of it
-_LOOP = 48  # tokens that only repeat what came before: a text does not get out of that by itself
-_LONGEST_PERIOD = 12
+# Words that only repeat what came before, and at least twice: a text does not get out of that by
+# itself. A refrain that is sung twice is none.
+_LOOP, _LONGEST_PERIOD = 40, 40
 
 
 class Found(NamedTuple):
@@ -108,9 +109,11 @@ class Samples:
             text.is_over = text.is_cut = True
 
     def stop(self) -> None:
-        """End all texts."""
+        """End all texts, none inside a character."""
         for text in self._growing():
             text.is_over = text.is_stopped = True
+            while self._task.tokenizer.decode(text.tokens[-_LOOKED_AT:]).endswith("\ufffd"):
+                text.tokens.pop()
 
     def found(self) -> Found:
         """The best text by whisper's ranking, of those that came furthest."""
@@ -140,18 +143,20 @@ class Samples:
             return False
         so_far = self._task.tokenizer.decode(text.tokens).strip().encode()
         left, ratio = self._longest - len(text.tokens), math.inf
-        if not _is_loop(text.tokens, self._task.tokenizer.timestamp_begin):
+        if not is_loop(text.tokens, self._task.tokenizer.timestamp_begin):
             left, ratio = min(left, len(text.tokens)), _ORDINARY_RATIO
         rest = left * _ORDINARY_BYTES
         return (len(so_far) + rest) / (len(zlib.compress(so_far)) + rest / ratio) > limit
 
 
-def _is_loop(tokens: list[int], timestamp_begin: int) -> bool:
+def is_loop(tokens: list[int], timestamp_begin: int) -> bool:
     """Whether its last words say the same over and over, whatever times they are given."""
     words = [token for token in tokens if token < timestamp_begin]
-    if len(words) < _LOOP + _LONGEST_PERIOD:
-        return False
-    return any(words[-_LOOP:] == words[-_LOOP - n : -n] for n in range(1, _LONGEST_PERIOD + 1))
+    for period in range(1, _LONGEST_PERIOD + 1):
+        again = max(_LOOP, 2 * period)
+        if len(words) >= again + period and words[-again:] == words[-again - period : -period]:
+            return True
+    return False
 
 
 class Beams:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from models.engines.choosing import next_tokens
 from models.engines.decode import decoding_options, quiet
+from models.engines.feed import sent
 from models.engines.hearing import Hearing, Row, Task
 from models.engines.languages import probabilities
 from models.engines.rules import Rules, log_probabilities, rules_of
@@ -91,19 +92,16 @@ class Slots:
         ]
 
     def _next(self) -> list[Hearing]:
-        """Who comes in next: several of one row each, or one of several rows, if there is room."""
+        """Who comes in next, if there is room: one, or several of one task and one row each."""
         left = self._decoder.slots - len(self._rows)
-        together: list[Hearing] = []
-        while self._queue:
-            task = self._queue[0].task
-            count, n = task.whisper.n_group, len(task.whisper.initial_tokens)
-            fits = count + len(together) <= left and (1 + len(together)) * n <= _BEGUN_TOKENS
-            is_alike = count == 1 and together[0].task is task if together else True
-            if (together and not fits) or count > left or not is_alike:
-                break
+        if not self._queue or self._queue[0].task.whisper.n_group > left:
+            return []
+        together = [self._queue.popleft()]
+        task = together[0].task
+        length = len(task.whisper.initial_tokens)
+        most = min(left, _BEGUN_TOKENS // length) if task.whisper.n_group == 1 else 1
+        while len(together) < most and self._queue and self._queue[0].task is task:
             together.append(self._queue.popleft())
-            if count > 1:
-                break
         return together
 
     def _task(self, options: SpeechOptions, attempt: int) -> Task:
@@ -158,10 +156,10 @@ class Slots:
                 alike.setdefault(row.hearing.task.rules, []).append(slot)
         for rules, slots in alike.items():
             together = len(slots) == len(logits)
-            some = logits if together else logits[[slot - first for slot in slots]]
+            some = logits if together else _of(logits, slots, first)
             _sample([self._rows[slot] for slot in slots], some, rules)
         for search, slots in self._beams(first):
-            self._grow(search, slots, logits[[slot - first for slot in slots]])
+            self._grow(search, slots, _of(logits, slots, first))
         return self._leave()
 
     def _beams(self, first: int) -> list[tuple[Beams, list[int]]]:
@@ -211,6 +209,11 @@ class Slots:
             self._rows[gap] = self._rows[mover]
         del self._rows[len(stay) :]
         return over
+
+
+def _of(logits: Tensor, slots: Sequence[int], first: int) -> Tensor:
+    """The logits of some slots; those of slot `first` are the first."""
+    return logits[sent([slot - first for slot in slots], logits.device)]
 
 
 def _sample(rows: Sequence[Row], logits: Tensor, rules: Rules) -> None:

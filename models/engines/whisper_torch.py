@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Clips that are taken before the first of them is answered, for each that is heard at once: one
 # that takes its time holds back the answers of those after it, but not their hearing.
 AHEAD = 2
+_MOST_AHEAD = 32  # beyond a batch: 60 MB of sound
 
 
 class WhisperTorch:
@@ -61,7 +62,8 @@ class WhisperTorch:
     @property
     def ahead(self) -> int:
         """How many clips may be taken and not be answered yet, so that none is waited for."""
-        return AHEAD * self._loaded.batch_size
+        batch_size = self._loaded.batch_size
+        return min(AHEAD * batch_size, batch_size + _MOST_AHEAD)
 
     @property
     def language(self) -> LanguageGuess | None:

@@ -224,6 +224,20 @@ def test_what_was_heard_and_written_before_is_forgotten(kind):
 
 
 @pytest.mark.parametrize("kind", [FLOAT, INT8])
+def test_many_rows_of_one_token_begin_together(kind):
+    """As an English model's do; the same logits are wanted twice."""
+    features, tokens = windows(40), some_tokens(40, 1)
+    together, alone = make(kind, places=40, slots=40), make(kind, places=1, slots=1)
+    together.hear(range(40), list(features))
+    found = together.begin(0, range(40), tokens, (0, 0))
+    assert found.shape == (40, 2, 51865)
+    for row in (0, 23, 24, 39):
+        alone.hear([0], [features[row]])
+        truth = alone.begin(0, [0], [tokens[row]], (0,))[0, 0]
+        assert torch.allclose(found[row], truth.expand(2, -1), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [FLOAT, INT8])
 def test_a_row_can_fill_the_whole_context(kind):
     features, (tokens,) = windows(1)[0], some_tokens(1, 64)
     decoder = make(kind, places=1, slots=2)

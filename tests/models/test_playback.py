@@ -188,6 +188,21 @@ def test_a_recording_that_gives_other_numbers_is_not_played():
 
 
 @pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("kept", ["nothing", "its first numbers"])
+def test_neither_is_one_that_does_not_depend_on_the_numbers(kept):
+    def careless(function):
+        function()  # now, and not in what is recorded
+        result = output.clone()
+        return lambda: output.copy_(result) if kept == "its first numbers" else None
+
+    output = torch.zeros(2, 3)
+    run = Playback(doubled, careless, output)
+    for value in (4, 5, 6):
+        assert run(SHAPE, numbers(value)).tolist() == [[2.0 * value] * 3] * 2
+    assert run.failure == "a recorded step gave other numbers"
+
+
+@pytest.mark.usefixtures("eager")
 def test_no_more_is_recorded_than_memory_is_meant_for(monkeypatch):
     monkeypatch.setattr(playback, "_MOST", 2)
     tape = Tape()
@@ -196,6 +211,9 @@ def test_no_more_is_recorded_than_memory_is_meant_for(monkeypatch):
         for value in (1, 2, 3):
             assert run(shape, numbers(value))[-1].tolist() == [2.0 * value] * 3
     assert tape.recorded == 2
+    for value in (4, 5):  # now it comes more often than others, and takes the place of one
+        assert run(shape, numbers(value))[-1].tolist() == [2.0 * value] * 3
+    assert tape.recorded == 3
 
 
 # ── nothing waits ────────────────────────────────────────────────────────────────────────────

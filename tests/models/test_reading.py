@@ -22,7 +22,7 @@ def model():
     return Whisper(ModelDimensions(80, 1500, 64, 1, 1, 51865, 448, 64, 1, 1))
 
 
-def rest_of(model, text, log_probability, **known):
+def rest_of(model, text, log_probability, ratio=1.5, **known):
     """Text between timestamps, as "<|0|> Hello.<|10|><|10|> And", to what is left to hear."""
     with quiet():
         tokenizer = tokenizer_of(model, "en", "transcribe")
@@ -38,7 +38,7 @@ def rest_of(model, text, log_probability, **known):
         tokens=tokens,
         text=tokenizer.decode(tokens),
         avg_logprob=log_probability,
-        compression_ratio=1.5,
+        compression_ratio=ratio,
         no_speech_prob=0.1,
         temperature=0.0,
     )
@@ -57,12 +57,18 @@ def test_after_a_text_that_was_cut_short_the_rest_is_heard(model):
     assert rest_of(model, WITHOUT_TIME, SURE, is_whole=False) == [(100.0, 112.5), (112.5, 130.0)]
 
 
-@pytest.mark.parametrize("text", [BEGUN, WITHOUT_TIME])
-def test_after_one_that_failed_besides_nothing_is(model, text):
-    assert rest_of(model, text, UNSURE, is_whole=False) == []
+def test_after_one_that_failed_besides_it_is_heard_at_first(model):
+    assert rest_of(model, BEGUN, UNSURE, is_whole=False) == [(110.0, 130.0)]
+    assert rest_of(model, BEGUN, UNSURE, is_whole=False, is_early=False) == []
+    assert rest_of(model, BEGUN, SURE, is_whole=False, is_early=False) == [(110.0, 130.0)]
+    assert rest_of(model, WITHOUT_TIME, UNSURE, is_whole=False) == []
 
 
-def test_after_a_failure_that_came_to_its_end_the_rest_is_heard_at_first(model):
-    assert rest_of(model, BEGUN, UNSURE) == [(110.0, 130.0)]
-    assert rest_of(model, BEGUN, UNSURE, is_early=False) == []
-    assert rest_of(model, BEGUN, SURE, is_early=False) == [(110.0, 130.0)]
+def test_after_one_that_repeats_itself_besides_nothing_is(model):
+    assert rest_of(model, BEGUN, SURE, is_whole=False, ratio=3.0) == []
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_after_a_failure_that_came_to_its_end_the_rest_is_heard(model, is_early):
+    assert rest_of(model, BEGUN, UNSURE, is_early=is_early) == [(110.0, 130.0)]
+    assert rest_of(model, BEGUN, SURE, is_early=is_early, ratio=3.0) == [(110.0, 130.0)]

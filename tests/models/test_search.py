@@ -147,13 +147,32 @@ def test_so_is_text_that_got_into_a_loop_whatever_its_timestamps(long_task):
     assert 48 <= hopeless_after(long_task, words(long_task, LIVELY), loop) <= 112
 
 
-def test_what_is_said_a_few_times_is_no_loop(long_task):
+def test_so_is_a_loop_of_a_whole_sentence(long_task):
+    lively = words(long_task, LIVELY) * 3
+    loop = words(long_task, LIVELY.upper())[:21] * 20
+    assert 48 <= hopeless_after(long_task, lively[:90], loop) <= 96
+
+
+@pytest.mark.parametrize("said", ["a chant", "a refrain"])
+def test_what_is_said_again_for_a_while_is_no_loop(long_task, said):
     options = replace(CALM, compression_ratio_limit=2.4)
-    samples = Samples(long_task, 0)
-    for token in words(long_task, LIVELY + " No, no, no, no, no, no, no, no!" + LIVELY.upper()):
+    samples, lively = Samples(long_task, 0), words(long_task, LIVELY)
+    again = {"a chant": words(long_task, " No,") * 18, "a refrain": lively[:36] * 2}[said]
+    for token in [*lively, *again, *words(long_task, LIVELY.upper())][:160]:
         grow(samples, 0, [token])
         samples.drop_hopeless(options)
     assert not samples.is_over(0)
+    assert len(samples.sampled(0)) > len(lively) + len(again)
+
+
+def test_a_text_is_not_stopped_inside_a_character(task):
+    samples = Samples(task, 0)
+    spelt = words(task, " ક્ષમા 🦆")
+    assert task.tokenizer.decode(spelt[:-1]).endswith("\ufffd")
+    grow(samples, 0, spelt[:-1])
+    samples.stop()
+    assert "\ufffd" not in task.tokenizer.decode(samples.sampled(0))
+    assert samples.sampled(0)
 
 
 def test_a_text_that_is_stopped_is_found_and_known_as_unfinished(task):
