@@ -203,6 +203,17 @@ def test_neither_is_one_that_does_not_depend_on_the_numbers(kept):
 
 
 @pytest.mark.usefixtures("eager")
+def test_rows_that_overflowed_prove_nothing():
+    tape = Tape()
+    run = Playback(doubled, tape, torch.zeros(2, 3))
+    assert run(SHAPE, torch.tensor([float("nan")])).isnan().all()
+    assert (tape.recorded, run.failure) == (0, None)
+    for value in (4.0, 5.0):
+        assert run(SHAPE, torch.tensor([value])).tolist() == [[2 * value] * 3] * 2
+    assert (tape.recorded, run.failure) == (1, None)
+
+
+@pytest.mark.usefixtures("eager")
 def test_no_more_is_recorded_than_memory_is_meant_for(monkeypatch):
     monkeypatch.setattr(playback, "_MOST", 2)
     tape = Tape()
