@@ -7,11 +7,11 @@ whisper's result. Does not know: slots, other windows, logits.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.engines.decode import is_failure, is_repetitive
-from models.engines.search import Beams, Samples, is_loop, result_of
+from models.engines.search import Beams, Found, Samples, loop_at, result_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # More samples than whisper's five, or beams, take their time with speech, too.
 WINDOW_TOKENS = 240
 _A_SAMPLE = 48
-WORTH_TRYING = 48  # tokens; with fewer left, no other temperature is tried
+_WORTH_TRYING = 1 / 5  # of all; with less left, no other temperature is tried
 _CHOOSING = 1 / 3  # of what is left, for all samples of a try; after it, the likeliest grows alone
 
 
@@ -86,7 +86,7 @@ class Hearing:
     def may_fall_back(self) -> bool:
         """Whether there is another temperature, and something left to spend on it."""
         is_last = self.attempt + 1 == len(self.request.options.temperatures)
-        return not is_last and self._budget - self._spent >= WORTH_TRYING
+        return not is_last and self._budget - self._spent >= self._budget * _WORTH_TRYING
 
     def weed(self) -> None:
         """End the samples that are not worth going on with, after a token more for each."""
@@ -104,8 +104,7 @@ class Hearing:
         found = self.search.found()
         features, no_speech = self.request.features, self.no_speech_probability
         result = result_of(self.task.whisper, found, features, no_speech)
-        in_loop = is_loop(found.tokens, self.task.whisper.tokenizer.timestamp_begin)
-        self._tried.append(_Tried(result, found.is_whole, in_loop))
+        self._tried.append(_Tried(result, found.is_whole))
         is_fair = found.is_whole and not is_failure(result, self.request.options)
         return is_fair or not self.may_fall_back
 
@@ -117,12 +116,28 @@ class Hearing:
     def decoded(self) -> Decoded:
         """What has come of it: the last attempt's text, as in whisper.
 
-        Where that one was cut short, the best of those that came to an end of their own, if any.
+        Where that one was cut short, the likeliest of those that came to an end of their own; if
+        there is none, the one that says most before it repeats itself.
         """
-        options, last = self.request.options, self._tried[-1]
+        last = self._tried[-1]
         if not last.is_whole:
-            last = max(self._tried, key=lambda one: one.worth(options))
+            cut = [self._before_loop(one) for one in self._tried]
+            whole = [one for one in cut if one.is_whole]
+            last = max(whole, key=_likelihood) if whole else max(cut, key=self._substance)
         return Decoded(self.request, last.result, self.place, last.is_whole)
+
+    def _before_loop(self, one: _Tried) -> _Tried:
+        """The attempt without the loop that its text ends in."""
+        whisper, result = self.task.whisper, one.result
+        end = loop_at(result.tokens, whisper.tokenizer.timestamp_begin)
+        if end is None:
+            return one
+        found = Found(result.tokens[:end], result.avg_logprob * (end + 1))
+        cut = result_of(whisper, found, result.audio_features, result.no_speech_prob)
+        return _Tried(replace(cut, temperature=result.temperature), is_whole=False)
+
+    def _substance(self, one: _Tried) -> tuple[bool, int]:
+        return not is_repetitive(one.result, self.request.options), len(one.result.tokens)
 
 
 class _Tried(NamedTuple):
@@ -130,12 +145,11 @@ class _Tried(NamedTuple):
 
     result: DecodingResult
     is_whole: bool
-    is_loop: bool
 
-    def worth(self, options: SpeechOptions) -> tuple[bool, bool, bool, float]:
-        """Orders attempts where the last was cut short; of few words little can be told."""
-        is_lively = not is_repetitive(self.result, options)
-        return not self.is_loop, self.is_whole, is_lively, self.result.avg_logprob
+
+def _likelihood(one: _Tried) -> float:
+    likelihood: float = one.result.avg_logprob
+    return likelihood
 
 
 @dataclass(slots=True, eq=False)

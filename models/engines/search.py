@@ -49,6 +49,11 @@ class _Text:
     is_stopped: bool = False  # over since nothing was left to spend on it
 
     @property
+    def mean(self) -> float:
+        """Log probability of a token, by which whisper ranks texts."""
+        return self.sum_log_probability / max(1, len(self.tokens))
+
+    @property
     def is_complete(self) -> bool:
         """Whether it came to its own end."""
         return self.is_over and not (self.is_hopeless or self.is_cut or self.is_stopped)
@@ -102,9 +107,10 @@ class Samples:
                 text.is_over = text.is_hopeless = True
 
     def keep_best(self) -> None:
-        """End all texts but the likeliest, and that too if another is complete already."""
+        """End all texts but the likeliest, and that too if one that is complete is likelier."""
         growing = sorted(self._growing(), key=lambda text: text.sum_log_probability)
-        kept = 0 if any(text.is_complete for text in self._texts) else 1
+        complete = [text.mean for text in self._texts if text.is_complete]
+        kept = 0 if growing and max(complete, default=-math.inf) >= growing[-1].mean else 1
         for text in growing[: len(growing) - kept]:
             text.is_over = text.is_cut = True
 
@@ -117,9 +123,8 @@ class Samples:
 
     def found(self) -> Found:
         """The best text by whisper's ranking, of those that came furthest."""
-        complete = [text for text in self._texts if text.is_complete]
-        stopped = [text for text in self._texts if text.is_stopped]
-        fair = complete or stopped or [text for text in self._texts if not text.is_cut]
+        furthest = [text for text in self._texts if text.is_complete or text.is_stopped]
+        fair = furthest or [text for text in self._texts if not text.is_cut]
         tokens = [[text.tokens for text in fair]]
         sums = [[text.sum_log_probability for text in fair]]
         best = fair[self._task.sequence_ranker.rank(tokens, sums)[0]]
@@ -143,20 +148,27 @@ class Samples:
             return False
         so_far = self._task.tokenizer.decode(text.tokens).strip().encode()
         left, ratio = self._longest - len(text.tokens), math.inf
-        if not is_loop(text.tokens, self._task.tokenizer.timestamp_begin):
+        if loop_at(text.tokens, self._task.tokenizer.timestamp_begin) is None:
             left, ratio = min(left, len(text.tokens)), _ORDINARY_RATIO
         rest = left * _ORDINARY_BYTES
         return (len(so_far) + rest) / (len(zlib.compress(so_far)) + rest / ratio) > limit
 
 
-def is_loop(tokens: list[int], timestamp_begin: int) -> bool:
-    """Whether its last words say the same over and over, whatever times they are given."""
-    words = [token for token in tokens if token < timestamp_begin]
+def loop_at(tokens: list[int], timestamp_begin: int) -> int | None:
+    """Where its last words begin to say the same again, whatever times they are given; None: never.
+
+    What they repeat comes before.
+    """
+    places = [i for i, token in enumerate(tokens) if token < timestamp_begin]
+    words = [tokens[i] for i in places]
     for period in range(1, _LONGEST_PERIOD + 1):
         again = max(_LOOP, 2 * period)
         if len(words) >= again + period and words[-again:] == words[-again - period : -period]:
-            return True
-    return False
+            first = len(words) - again
+            while first > period and words[first - 1] == words[first - 1 - period]:
+                first -= 1
+            return places[first]
+    return None
 
 
 class Beams:

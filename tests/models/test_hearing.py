@@ -70,16 +70,15 @@ def said(count, log_probability=-0.3):
 
 
 def looped(count, phrase):
-    return [BEGIN, *WORDS[:count], *TOKENIZER.encode(phrase) * 60], -0.2
+    return [BEGIN, *(WORDS * 2)[:count], *TOKENIZER.encode(phrase) * 60], -0.2
 
 
 @pytest.mark.parametrize("phrase", [" Thanks for watching!", SENTENCE])
-@pytest.mark.parametrize("count", [0, 60, 90])
+@pytest.mark.parametrize("count", [0, 40])
 def test_after_a_loop_the_next_temperature_is_heard(count, phrase):
     found, rows = heard(OPTIONS, looped(count, phrase), said(100))
     assert found.result.temperature == 0.2
     assert found.result.tokens == said(100)[0][: len(found.result.tokens)]
-    assert found.is_whole == (count == 0)
     assert len(found.result.tokens) > 50
     assert rows <= WINDOW_TOKENS + 5
 
@@ -96,10 +95,33 @@ def test_long_text_that_fails_at_its_end_is_taken_as_it_is():
     assert rows == 203
 
 
-def test_text_that_was_cut_short_and_failed_is_known_as_such():
-    found, _ = heard(OPTIONS, looped(90, " Thanks for watching!"), said(150, -1.1))
+@pytest.mark.parametrize("log_probability", [-1.1, -0.3])
+@pytest.mark.parametrize("count", [90, 100, 135])
+def test_what_was_said_before_a_loop_is_worth_more_than_less_of_it(count, log_probability):
+    found, _ = heard(OPTIONS, looped(count, " Thanks for watching!"), said(150, log_probability))
     assert not found.is_whole
-    assert found.result.temperature == 0.2
+    assert found.result.temperature == 0.0
+    assert found.result.tokens == looped(count, " Thanks for watching!")[0][: count + 5]
+
+
+def test_one_short_sample_does_not_end_better_ones():
+    hearing = Hearing(Request(None, OPTIONS, 1), 0, task(OPTIONS, 0))
+    hearing.fall_back(task(OPTIONS, 1))
+    texts = [[BEGIN, *WORDS[:60], BEGIN + 1400, EOT]] * 5
+    texts[3] = [BEGIN, 291, BEGIN + 1400, EOT]
+    for at in range(63):
+        growing = [row for row in range(5) if not hearing.search.is_over(row)]
+        hearing.running = len(growing)
+        for row in growing:
+            hearing.search.add(row, texts[row][at], -0.95 if row == 3 else -0.3)
+        hearing.weed()
+    assert hearing.search.found().tokens == texts[0][:-1]
+
+
+def test_no_text_of_many_short_samples_is_taken_for_a_long_one():
+    options, loop = replace(OPTIONS, best_of=48), " Thanks for watching!"
+    found, _ = heard(options, *[looped(count, loop) for count in (100, 60, 120, 100, 90, 100)])
+    assert len(found.result.tokens) >= 60
 
 
 def test_all_temperatures_are_tried_on_little_text():

@@ -203,6 +203,31 @@ def test_neither_is_one_that_does_not_depend_on_the_numbers(kept):
 
 
 @pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("fault", ["raises", "does nothing"])
+def test_a_recording_that_fails_spoils_nothing_that_was_written(model, fault):
+    made = []
+
+    def failing(function):
+        made.append(function)
+        if len(made) == 1:
+            return function
+        function()
+        if fault == "raises":
+            raise RuntimeError("out of memory")
+        return lambda: None
+
+    decoders = ModuleDecoder(model, PLACES, SLOTS, failing), ModuleDecoder(model, PLACES, SLOTS)
+    for decoder in decoders:
+        decoder.hear(range(2), windows(2))
+    for position in range(4):
+        first, second = (
+            decoder.step([7 + position, 9], [position] * 2, [0, 1]) for decoder in decoders
+        )
+        assert torch.allclose(first, second, atol=1e-3)
+    assert len(made) == 2
+
+
+@pytest.mark.usefixtures("eager")
 def test_rows_that_overflowed_prove_nothing():
     tape = Tape()
     run = Playback(doubled, tape, torch.zeros(2, 3))

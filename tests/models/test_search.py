@@ -218,9 +218,9 @@ def test_of_growing_texts_only_the_likeliest_goes_on(task):
     assert samples.found().tokens == [5, 6, 8, 20]
 
 
-def test_none_goes_on_where_another_is_complete(task):
+def test_none_goes_on_where_a_likelier_one_is_complete(task):
     samples = Samples(task, 0)
-    grow(samples, 0, [5, task.tokenizer.eot], -2.0)
+    grow(samples, 0, [5, task.tokenizer.eot], -0.04)
     grow(samples, 1, [6, 7], -0.1)
     grow(samples, 2, [6, 7], -0.2)
     samples.keep_best()
