@@ -215,7 +215,7 @@ def transcribe(case: Case, folder: Path) -> None:
     loading_bytes = peak_bytes()
     forget_peak()
     for heard in WhisperTorch(loaded, relieve=never).transcribe(clips(case)):
-        assert len(heard.segments) == 1, heard
+        assert heard.segments, "words are to be timed"
     is_cpu = case.device == "cpu"
     measured_bytes = peak_bytes() if is_cpu else peak_bytes_of_gpu(case, before_bytes)
     print(json.dumps([measured_bytes, loading_bytes, loaded.decoder.is_packed]))
