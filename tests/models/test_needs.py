@@ -291,7 +291,7 @@ def test_the_end_of_loading_counts_where_what_was_packed_is_larger_than_what_is_
 
 
 def test_a_process_stays_below_what_is_computed(tmp_path):
-    case = Case("any", SMALL, "int8", batch_size=1, windows=1, is_first=False)
+    case = Case("any", SMALL, "int8", batch_size=1, windows=2, is_first=False)
     assert 1 < measure(case, tmp_path).ratio < 1.5
 
 
