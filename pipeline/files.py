@@ -9,7 +9,8 @@ import errno
 import fcntl
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Busy, StorageFailed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
+LOCK = "lock"  # a folder's
 # Some network and FUSE file systems cannot flush a directory; there is nothing more to be done.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}
 _REMEDIES = {
@@ -94,17 +96,35 @@ def part_of(target: Path) -> Path:
     return target.with_name(f".{digest}.part")
 
 
-def try_lock(path: Path) -> TextIO | None:
-    """Hold the lock on a file, made if missing, until it is closed; None when another holds it.
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock on a file, held until it is released or its process ends."""
+
+    file: TextIO
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Unlock, and not only close: a child that another thread just forked has it open, too."""
+        with self.file, suppress(OSError):
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+
+
+def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> Lock | None:
+    """Hold the lock on a file, made if missing; None when another holds it.
 
     Lock, then look again: the file may have been renamed or removed between the two.
     """
     while True:
         file = path.open("a")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
             if _is_at(file, path):
-                return file
+                return Lock(file)
         except BlockingIOError:
             file.close()
             return None
@@ -112,6 +132,34 @@ def try_lock(path: Path) -> TextIO | None:
             file.close()
             raise
         file.close()
+
+
+@contextmanager
+def locked_folder(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
+    """Whether the folder's lock could be had, while the `with` lasts; it is made if missing.
+
+    Raises StorageFailed.
+    """
+    with storage_errors(folder):
+        lock = _try_lock_in(folder, kind)
+    if lock is None:
+        yield False
+        return
+    with lock:
+        yield True
+
+
+def _try_lock_in(folder: Path, kind: int) -> Lock | None:
+    """Somebody may remove the folder at any moment before its lock is had."""
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return try_lock(folder / LOCK, kind)
+        except FileNotFoundError:
+            continue
+        except FileExistsError:
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

@@ -11,13 +11,12 @@ is in it.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from pipeline.errors import Busy
-from pipeline.files import storage_errors, try_lock
+from pipeline.files import LOCK, locked_folder, storage_errors
 from pipeline.folder import Done, Failure, Folder, name_in, output_id, work_id
 from pipeline.outputs import Outputs
 from pipeline.source import display
@@ -26,8 +25,6 @@ from pipeline.types import Job
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Store:
         Raises Busy when another process holds it, StorageFailed when it cannot be made.
         """
         path = self.home / "jobs" / work_id(job)
-        with _locked(path) as held:
+        with locked_folder(path) as held:
             if not held:
                 raise Busy(f"{display(job.source.path)} is in work elsewhere: let that finish.")
             folder = Folder(path)
@@ -84,7 +81,7 @@ class Store:
         """
         freed_bytes = 0
         for path in sorted(self.home.glob("jobs/*")):
-            with storage_errors(path), _locked(path) as held:
+            with storage_errors(path), locked_folder(path) as held:
                 if held and (everything or not _can_continue(Folder(path))):
                     freed_bytes += sum(file.stat().st_size for file in path.iterdir())
                     _remove(path)
@@ -114,31 +111,6 @@ def _is_unchanged(job: Job) -> bool:
     except OSError:
         return False
     return (now.st_size, now.st_mtime_ns) == (job.source.size_bytes, job.source.mtime_ns)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the folder's lock could be had; the folder is made if missing."""
-    with storage_errors(folder):
-        lock = _lock(folder)
-    if lock is None:
-        yield False
-        return
-    with lock:
-        yield True
-
-
-def _lock(folder: Path) -> TextIO | None:
-    """The folder's lock; `clean` may remove the folder at any moment before it is had."""
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return try_lock(folder / LOCK)
-        except FileNotFoundError:
-            continue
-        except FileExistsError:
-            if os.path.lexists(folder) and not folder.is_dir():
-                raise
 
 
 def _remove(folder: Path) -> None:

@@ -17,24 +17,23 @@ import os
 import re
 import time
 from concurrent.futures import CancelledError, Future, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from models.part import open_part
 from pipeline.errors import BadOption, Busy, NoSuchFile, NotMedia, Undelivered, Unreadable
-from pipeline.files import storage_errors
+from pipeline.files import locked_folder, storage_errors
 from pipeline.source import display, take
 from pipeline.types import Source
 from workers.web import get, normal, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
     from models.part import Part
     from pipeline.types import Job
@@ -102,7 +101,7 @@ def borrowed(
     another process is downloading it.
     """
     target = place_of(normal(url), home)
-    with _locked(target.parent, fcntl.LOCK_SH) as held:
+    with locked_folder(target.parent, fcntl.LOCK_SH) as held:
         if not held:
             raise _busy(url)
         if not _is_here(target):
@@ -113,7 +112,7 @@ def borrowed(
 def let_go(url: str, home: Path) -> None:
     """Free the disk, unless somebody is borrowing the file; then that one will do it."""
     target = place_of(normal(url), home)
-    with alone_in(target.parent) as held:
+    with locked_folder(target.parent) as held:
         if held and _is_here(target):
             os.truncate(target, 0)
 
@@ -122,11 +121,6 @@ def place_of(url: str, home: Path) -> Path:
     """Where the file of an address is, or will be; the address is a `normal` one."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:24]
     return home / "remote" / digest / _name_of(url)
-
-
-def alone_in(folder: Path) -> AbstractContextManager[bool]:
-    """Whether nobody has borrowed what is in a folder, nor will for as long as the `with` lasts."""
-    return _locked(folder, fcntl.LOCK_EX)
 
 
 def _name_of(url: str) -> str:
@@ -143,34 +137,6 @@ def _cut(text: str, most_bytes: int) -> str:
 
 def _is_here(target: Path) -> bool:
     return target.is_file() and target.stat().st_size > 0
-
-
-@contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[bool]:
-    """Whether the folder's lock could be had; the folder is made if missing."""
-    with storage_errors(folder):
-        lock = _lock(folder / "lock", kind)
-    if lock is None:
-        yield False
-        return
-    with lock:
-        yield True
-
-
-def _lock(path: Path, kind: int) -> TextIO | None:
-    """Lock, then look again: the folder may have been removed between the two."""
-    while True:
-        with suppress(FileExistsError):  # it was there, and is just being removed
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack, suppress(FileNotFoundError):
-            lock = stack.enter_context(path.open("a"))
-            try:
-                fcntl.flock(lock, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return None
-            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                stack.pop_all()
-                return lock
 
 
 def _busy(url: str) -> Busy:

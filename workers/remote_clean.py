@@ -11,10 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import codec
-from pipeline.files import storage_errors
+from pipeline.files import locked_folder, storage_errors
 from pipeline.outputs import Claim
 from pipeline.types import Job
-from workers.remote import alone_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +33,7 @@ def clean_remote(home: Path, *, everything: bool, now_s: float | None = None) ->
     before_s = (time.time() if now_s is None else now_s) - KEPT_S
     freed_bytes = 0
     for folder in sorted(home.glob("remote/*")):
-        with storage_errors(folder), alone_in(folder) as is_alone:
+        with storage_errors(folder), locked_folder(folder) as is_alone:
             media = [file for file in folder.iterdir() if file.name != "lock"] if is_alone else []
             is_kept = not everything and any(_is_younger(file, before_s) for file in media)
             if is_alone and not is_kept and needed.isdisjoint(media):

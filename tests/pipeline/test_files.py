@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,12 +61,28 @@ def test_without_replace_a_file_that_is_there_stays(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.srt"]
 
 
-def test_a_lock_is_held_until_it_is_closed_also_over_a_removed_file(tmp_path):
+def test_a_lock_is_held_until_it_is_released_also_over_a_removed_file(tmp_path):
     path = tmp_path / "lock"
     held = try_lock(path)
     assert try_lock(path) is None
     path.unlink()
     again = try_lock(path)
     assert again is not None
-    again.close()
-    held.close()
+    again.release()
+    held.release()
+
+
+def test_a_released_lock_is_free_although_a_child_of_another_thread_has_its_file_still_open(
+    tmp_path,
+):
+    """As any child has between its fork and its exec."""
+    path = tmp_path / "lock"
+    held = try_lock(path)
+    inherited = os.dup(held.file.fileno())
+    try:
+        held.release()
+        again = try_lock(path)
+        assert again is not None
+        again.release()
+    finally:
+        os.close(inherited)

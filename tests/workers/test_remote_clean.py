@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.files import locked_folder
 from pipeline.folder import Done, output_id
 from pipeline.source import take
 from pipeline.store import Store
 from pipeline.types import Job, OutputOptions, SpeechOptions
-from workers.remote import alone_in, borrowed, expected, let_go, place_of
+from workers.remote import borrowed, expected, let_go, place_of
 from workers.remote_clean import KEPT_S, clean_remote
 from workers.web import WebOptions
 
@@ -134,7 +135,7 @@ def test_whoever_comes_while_it_is_removed_finds_it_gone_or_whole(home, fetched)
 
 def there_again(home):
     path = place_of(URL, home)
-    with alone_in(path.parent) as is_alone:
+    with locked_folder(path.parent) as is_alone:
         if is_alone:
             path.write_bytes(SOUND)
 
