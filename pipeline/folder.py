@@ -164,7 +164,8 @@ class Folder:
         target = self._twin_of(key)
         with storage_errors(target):
             target.parent.mkdir(exist_ok=True)
-        write_whole(target, codec.dumps(self.path.name))
+        with suppress(Busy):  # another job of the same sound is lending just now: one is enough
+            write_whole(target, codec.dumps(self.path.name))
 
     def take_over(self, key: TwinKey) -> Job | None:
         """Copy what another job heard of the same sound, if this one has heard nothing yet."""

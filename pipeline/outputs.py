@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
@@ -21,7 +22,7 @@ from pipeline.files import storage_errors, write_whole
 from pipeline.types import Source, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -65,9 +66,7 @@ class Outputs:
         The claim of a source that is gone from the disk passes on.
         """
         wanted = tuple(targets)
-        self._make_folder()
-        with storage_errors(self.folder), (self.folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._alone():
             known = {target: self._read(target) for target in wanted}
             if any(_stands(claim) and claim.source != source for claim in known.values()):
                 return False
@@ -82,16 +81,17 @@ class Outputs:
         Who does not know for which wish leaves what is known of it.
         """
         targets = tuple(written)
-        self._make_folder()
-        for target in targets:
-            with storage_errors(target):
-                output = _as_it_is(target)
-            claim = self._read(target) or Claim(target, source.path)
-            known_wish = claim.made.wish if claim.made and claim.made.output == output else ""
-            self._write(replace(claim, made=Made(source, output, task, wish or known_wish)))
-        known = self._list(source.path)
-        if new := tuple(target for target in targets if target not in known):
-            write_whole(self._list_place(source.path), codec.dumps(List(source.path, known + new)))
+        with self._alone():
+            for target in targets:
+                with storage_errors(target):
+                    output = _as_it_is(target)
+                claim = self._read(target) or Claim(target, source.path)
+                known_wish = claim.made.wish if claim.made and claim.made.output == output else ""
+                self._write(replace(claim, made=Made(source, output, task, wish or known_wish)))
+            known = self._list(source.path)
+            if new := tuple(target for target in targets if target not in known):
+                place = self._list_place(source.path)
+                write_whole(place, codec.dumps(List(source.path, known + new)))
 
     def made_from(self, source: Source, task: Task) -> tuple[Path, ...]:
         """The outputs of a task on this very version of a source that are still there."""
@@ -134,9 +134,16 @@ class Outputs:
             if known and not _exists(known.source):
                 file.unlink(missing_ok=True)
 
-    def _make_folder(self) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else changes a claim meanwhile."""
         with storage_errors(self.folder):
             (self.folder / "made").mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("a")
+        with lock:
+            with storage_errors(self.folder):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _list(self, source: Path) -> tuple[Path, ...]:
         known = _read_as(List, self._list_place(source))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pipeline.outputs import Outputs
@@ -108,6 +110,18 @@ class TestVersions:
 
 class TestMadeFrom:
     """What was written from this very version of a source."""
+
+    def test_several_jobs_of_one_source_may_note_what_they_wrote_at_the_same_time(
+        self, outputs, tmp_path
+    ):
+        talk = tmp_path / "talk.mp3"
+        talk.write_text("sound")
+        written = [tmp_path / f"talk.{number}.srt" for number in range(40)]
+        for path in written:
+            path.touch()
+        with ThreadPoolExecutor(8) as jobs:
+            list(jobs.map(lambda path: outputs.note([path], take(talk), "transcribe"), written))
+        assert set(outputs.made_from(take(talk), "transcribe")) == set(written)
 
     @pytest.fixture
     def media(self, tmp_path):

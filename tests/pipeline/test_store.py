@@ -14,7 +14,8 @@ from threading import Event
 import pytest
 
 from pipeline.errors import Busy
-from pipeline.folder import Done, output_id, work_id
+from pipeline.files import whole
+from pipeline.folder import Done, TwinKey, name_in, output_id, work_id
 from pipeline.store import Store
 from pipeline.types import (
     Heard,
@@ -103,6 +104,17 @@ def test_a_log_counts_as_far_as_it_goes_on_window_by_window(store, job, damage, 
     with store.open_folder(job) as again:
         assert again.known(windows) == kept
         assert log.read_bytes().count(b"\n") == kept
+
+
+def test_jobs_of_one_sound_may_lend_at_the_same_moment(store, job):
+    twin = TwinKey("digest", job.speech)
+    with store.open_folder(job) as folder:
+        folder.lend(twin)
+        (told,) = store.home.glob("twins/*")
+        with whole(told) as part:  # as another job does just now
+            folder.lend(twin)
+            part.write_bytes(told.read_bytes())
+    assert name_in(told) == folder.path.name
 
 
 def test_two_processes_never_work_on_one_job(store, job):
