@@ -31,6 +31,7 @@ f32, i32 = np.float32, np.int32
 # A float32 plus this has its nearest integer in the low bits.
 _ROUND, _ROUND_BITS = f32(1.5 * 2**23), i32(0x4B400000)
 _MAGNITUDE = i32(0x7FFFFFFF)  # all bits but the sign
+_LEAST = f32(-60)  # a share that counts for nothing, yet large enough for products to stay normal
 _SMALLEST_SCALE = f32(1e-12)  # a row of zeros is divided by it and stays zero
 
 
@@ -133,7 +134,7 @@ def softmax(scores: Array, out: Array) -> Any:
     largest = i32(top ^ ((top >> i32(31)) & _MAGNITUDE)).view(f32)
     total = f32(0)
     for i in range(out.size):
-        x = max(scores[i] - largest, f32(-126))
+        x = max(scores[i] - largest, _LEAST)
         whole = f32(x + _ROUND).view(i32)
         part = x - f32(
             i32(whole - _ROUND_BITS)

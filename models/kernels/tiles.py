@@ -24,6 +24,7 @@ from numba.extending import intrinsic  # noqa: TID253  - see above
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
 _numba: Any = cgutils  # untyped
 ROWS = 6  # 24 sums, 4 words of the panel and one of the left fill 29 of AVX-512's 32 registers
@@ -34,22 +35,22 @@ class Instructions:
     """What a processor has for this arithmetic, and the tile that fills its registers."""
 
     name: str
-    needs: frozenset[str]  # LLVM's names of processor features
+    needs: AbstractSet[str]  # LLVM's names of processor features
     lanes: int  # 32-bit words in a register
     columns: int  # registers side by side in a tile
-    multiplies_bfloat16: bool  # else bfloat16 is widened and multiplied as float32
+    multiplies: AbstractSet[str]  # "bytes", else widened to 16 bits; "bfloat16", else to float32
 
 
-# From the best down. Without VNNI, sums of byte products saturate in int16 and are wrong.
-_AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"})
-INSTRUCTIONS = (
-    Instructions(
-        "AVX-512 VNNI and BF16", _AVX512 | {"avx512bf16"}, 16, 4, multiplies_bfloat16=True
-    ),
-    Instructions("AVX-512 VNNI", _AVX512, 16, 4, multiplies_bfloat16=False),
-    Instructions(
-        "AVX-VNNI", frozenset({"avxvnni", "avx2", "fma"}), 8, 2, multiplies_bfloat16=False
-    ),
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
+_VNNI = _AVX512 | {"avx512vnni"}
+_AVX2 = frozenset({"avx2", "fma"})
+# Without VNNI there are products of bytes, too, but their sums saturate.
+INSTRUCTIONS = (  # from the best down
+    Instructions("AVX-512 VNNI and BF16", _VNNI | {"avx512bf16"}, 16, 4, {"bytes", "bfloat16"}),
+    Instructions("AVX-512 VNNI", _VNNI, 16, 4, {"bytes"}),
+    Instructions("AVX-VNNI", _AVX2 | {"avxvnni"}, 8, 2, {"bytes"}),
+    Instructions("AVX-512", _AVX512, 16, 4, set()),
+    Instructions("AVX2", _AVX2, 8, 2, set()),
 )
 
 
@@ -64,7 +65,7 @@ def instructions() -> Instructions | None:
 def _chosen() -> Instructions:
     found = instructions()
     if found is None:
-        raise ImportError("this processor has no instructions for products of bytes")
+        raise ImportError("there are no kernels for this processor")
     return found
 
 
@@ -111,6 +112,9 @@ class _BFloat(ir.types.Type):  # type: ignore[misc]  # untyped library; it lacks
 _INT, _WORD, _FLOAT = ir.IntType(64), ir.IntType(32), ir.FloatType()
 _WORDS, _FLOATS = ir.VectorType(_WORD, _LANES), ir.VectorType(_FLOAT, _LANES)
 _BYTES = ir.VectorType(ir.IntType(8), 4 * _LANES)
+_SHORTS = ir.VectorType(ir.IntType(16), 2 * _LANES)
+_EIGHT = ir.Constant(_SHORTS, [8] * 2 * _LANES)
+_MULTIPLY_SHORTS = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[_LANES]
 _PAIRS = ir.VectorType(_BFloat(), 2 * _LANES)
 _REGISTER_BYTES = 4 * _LANES
 
@@ -190,13 +194,23 @@ def _accumulate(
 
 def _dot_int8(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
     """Each int32 sum, plus four products of an unsigned and a signed byte."""
-    name = f"llvm.x86.avx512.vpdpbusd.{32 * _LANES}"
-    return _call(build, name, sums, build.bitcast(left, _BYTES), build.bitcast(right, _BYTES))
+    if "bytes" in CHOSEN.multiplies:
+        name = f"llvm.x86.avx512.vpdpbusd.{32 * _LANES}"
+        return _call(build, name, sums, build.bitcast(left, _BYTES), build.bitcast(right, _BYTES))
+    left, right = build.bitcast(left, _SHORTS), build.bitcast(right, _SHORTS)
+    odd = build.lshr(left, _EIGHT), build.ashr(right, _EIGHT)
+    even = (
+        build.and_(left, ir.Constant(_SHORTS, [0xFF] * 2 * _LANES)),
+        build.ashr(build.shl(right, _EIGHT), _EIGHT),
+    )
+    for pair in (even, odd):
+        sums = build.add(sums, _call(build, _MULTIPLY_SHORTS, *pair, gives=_WORDS))
+    return sums
 
 
 def _dot_bfloat16(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
     """Each float32 sum, plus two products of bfloat16."""
-    if CHOSEN.multiplies_bfloat16:
+    if "bfloat16" in CHOSEN.multiplies:
         name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * _LANES}"
         return _call(build, name, sums, build.bitcast(left, _PAIRS), build.bitcast(right, _PAIRS))
     for widen in (_low_half, _high_half):
@@ -242,7 +256,7 @@ def _splat(build: ir.IRBuilder, word: Any, kind: Any) -> Any:
     return build.shuffle_vector(first, undefined, ir.Constant(_WORDS, [0] * _LANES))
 
 
-def _call(build: ir.IRBuilder, name: str, *args: Any) -> Any:
-    """An LLVM intrinsic of vectors; it returns what its first operand is."""
-    kind = ir.FunctionType(args[0].type, [arg.type for arg in args])
+def _call(build: ir.IRBuilder, name: str, *args: Any, gives: Any = None) -> Any:
+    """An LLVM intrinsic of vectors; it returns what its first operand is, unless told."""
+    kind = ir.FunctionType(gives or args[0].type, [arg.type for arg in args])
     return build.call(_numba.get_or_insert_function(build.module, kind, name), args)
