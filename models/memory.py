@@ -193,7 +193,7 @@ class _Torch:
 
     def cpu_int8(self) -> bool:
         try:
-            from models.kernels import tiles  # noqa: F401  - it refuses where it has no instructions
+            from models.kernels import tiles  # noqa: F401  - there is none without instructions
         except Exception:  # noqa: BLE001  - whatever ails the compiler, there are no kernels
             return False
         return True

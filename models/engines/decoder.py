@@ -99,7 +99,7 @@ def fastest(
     if unfit is None:
         try:
             from models.engines.decoder_kernels import KernelDecoder
-            from models.kernels.tiles import CHOSEN
+            from models.kernels.processors import CHOSEN
 
             decoder = KernelDecoder(model, places, slots, threads or torch.get_num_threads())
         except Exception as error:  # whatever ails the compiler, whisper's own works

@@ -13,7 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from models.engines.decoder import Aligned
-from models.engines.decoder_packing import pack, panels
+from models.engines.decoder_packing import pack
+from models.engines.panels import panels, start
 from models.kernels.decoder_state import (
     FRAMES,
     PADDED,
@@ -26,6 +27,7 @@ from models.kernels.decoder_state import (
 )
 from models.kernels.decoder_steps import forward
 from models.kernels.likelihood import likelihoods, parts, tally
+from models.kernels.listening import LESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,8 +92,9 @@ class KernelDecoder:
         codes = x.div_(scale).round_().to(torch.int8)  # (T, d)
         keys = torch.nn.functional.pad(codes, (0, 0, 0, PADDED - FRAMES))
         windows.keys[place] = panels(keys)
-        windows.start[place] = keys.sum(1, dtype=torch.int32).mul_(-128).numpy()
+        windows.key_start[place] = start(keys)
         windows.values[place] = panels(codes.T.contiguous())
+        windows.value_start[place] = codes.sum(0, dtype=torch.int32).mul_(LESS).numpy()
         windows.scale[place], windows.mean[place] = scale.numpy(), mean.numpy()
 
     def begin(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from models.engines.panels import panels, start
 from models.kernels.arithmetic import Array, Linear, Norm
 from models.kernels.decoder_state import HEAD, Layers, Model
 from models.kernels.tiles import PANEL
@@ -17,7 +18,7 @@ from models.kernels.tiles import PANEL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torch import Tensor, nn
+    from torch import nn
     from whisper.model import Whisper
 
 _SCORE_SCALE = HEAD**-0.5 / math.log(2)  # for powers of two instead of e
@@ -49,23 +50,13 @@ def pack(model: Whisper) -> Model:
     )
 
 
-def panels(weight: Tensor) -> Array:
-    """Int8 (n, k) as (n · k,): n / P panels of (k / 4, P, 4)."""
-    import torch
-
-    n, k = weight.shape
-    words = weight.contiguous().view(torch.int32).view(n // PANEL, PANEL, k // 4)
-    array: Array = words.transpose(1, 2).contiguous().view(torch.int8).flatten().numpy()
-    return array
-
-
 def _linear(layer: Any) -> Linear:
     import torch
 
     bias = torch.zeros_like(layer.scale) if layer.bias is None else layer.bias
     return Linear(
         panels(layer.weight),
-        layer.weight.sum(1, dtype=torch.int32).mul_(-128).numpy(),
+        start(layer.weight),
         layer.scale.numpy(),
         bias.numpy(),
     )
@@ -89,7 +80,7 @@ def _turn(key: Any) -> Linear:
     turned = key.weight.unflatten(0, (-1, HEAD)).transpose(1, 2).flatten(0, 1)  # (h · d, HEAD)
     return Linear(
         panels(turned),
-        turned.sum(1, dtype=torch.int32).mul_(-128).numpy(),
+        start(turned),
         torch.ones(len(turned)).numpy(),
         torch.zeros(len(turned)).numpy(),
     )
@@ -104,7 +95,7 @@ def _logits(embedding: Any) -> Linear:
     weight = pad(embedding.weight, (0, 0, 0, missing))
     return Linear(
         panels(weight),
-        weight.sum(1, dtype=torch.int32).mul_(-128).numpy(),
+        start(weight),
         pad(embedding.scale, (0, missing)).numpy(),
         torch.zeros(len(weight)).numpy(),
     )

@@ -3,9 +3,9 @@
 Goes in: a loaded Whisper, then log-mel spectrograms. Comes out: their features. Does not know:
 sound, tokens, files.
 
-    float, or on a GPU ──────────────────────────────► whisper's own modules
-    int8, on a processor of `tiles.INSTRUCTIONS` ────► kernels of our own
-    int8, on any other (AVX2, Arm), or without numba ► whisper's own blocks, one in float at a time
+    float, or on a GPU ───────────────────────────────► whisper's own modules
+    int8, on a processor of `processors.INSTRUCTIONS` ─► kernels of our own
+    int8, on any other, or without numba ────────────► whisper's own blocks, one in float at a time
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _fastest(model: Whisper, threads: int) -> tuple[Callable[[Tensor], Tensor], 
         return _Expanded(model), f"whisper's own blocks, since the heads are not {_HEAD} wide"
     try:
         from models.engines.encoder_kernels import KernelEncoder
-        from models.kernels.tiles import CHOSEN
+        from models.kernels.processors import CHOSEN
 
         return KernelEncoder(model, threads), f"int8 kernels for {CHOSEN.name}"
     except Exception as error:

@@ -2,18 +2,15 @@
 
 Goes in: a model whose linear layers have `weight` int8 (n, k), `scale` float32 (n,) and `bias`
 float32 (n,) or None. Comes out: copies in panels. Does not know: products, threads, sound.
-
-A panel holds P columns of the transposed weights (P is tiles.PANEL), and of each column one 32-bit
-word after the other: four int8 or two bfloat16.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from models.engines.panels import panels, start, words
 from models.kernels.arithmetic import Array, Linear, Norm
 from models.kernels.encoder_steps import Convolution, Layer
-from models.kernels.tiles import PANEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,16 +63,15 @@ def _layer(block: ResidualAttentionBlock) -> Layer:
 
 def _linear(layers: Sequence[Int8Layer]) -> Linear:
     """Layers of the same inputs, their outputs one after the other."""
+    import numpy as np
     import torch
 
-    panels = torch.cat([_panels(layer.weight) for layer in layers])
-    starts = [layer.weight.sum(1, dtype=torch.int32).mul_(-128) for layer in layers]
     biases = [
         torch.zeros_like(layer.scale) if layer.bias is None else layer.bias for layer in layers
     ]
     return Linear(
-        panels.view(torch.int8).flatten().numpy(),
-        torch.cat(starts).numpy(),
+        np.concatenate([panels(layer.weight) for layer in layers]),
+        np.concatenate([start(layer.weight) for layer in layers]),
         torch.cat([layer.scale for layer in layers]).numpy(),
         torch.cat(biases).numpy(),
     )
@@ -87,15 +83,7 @@ def _convolution(layer: nn.Module) -> Convolution:
 
     weight, bias = layer.parameters()
     rows = weight.transpose(1, 2).flatten(1).to(torch.bfloat16)
-    return Convolution(_panels(rows).numpy().view("uint32"), bias.float().numpy().copy())
-
-
-def _panels(weight: Tensor) -> Tensor:
-    """(n, k) in words, as int32 (n / P, words in a row, P)."""
-    import torch
-
-    words = weight.contiguous().view(torch.int32)
-    return words.view(-1, PANEL, words.shape[1]).transpose(1, 2).contiguous()
+    return Convolution(words(rows), bias.float().numpy().copy())
 
 
 def _norm(layer: nn.Module) -> Norm:

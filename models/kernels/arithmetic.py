@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numba  # noqa: TID253  - see above
 import numpy as np  # noqa: TID253  - see above
 
-from models.kernels import tiles
-from models.kernels.tiles import PANEL, ROWS, Columns, Tile, bfloat16_tile, int8_tile
+from models.kernels import processors, tiles
+from models.kernels.tiles import PANEL, ROWS, ZERO, Columns, Tile, bfloat16_tile, int8_tile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Linear(NamedTuple):
     """A layer whose weights are int8."""
 
     panels: Array  # int8 (n · k,): n / P panels of (k / 4, P, 4)
-    start: Array  # int32 (n,): -128 · the sum of each row, since inputs have 128 added
+    start: Array  # int32 (n,): -ZERO · the sum of each row, since inputs have ZERO added
     scale: Array  # float32 (n,)
     bias: Array  # float32 (n,)
 
@@ -77,7 +77,7 @@ def _compile(function: F, *, keep: bool) -> F:
 
 @cache
 def _sources() -> int:
-    return zlib.crc32((getsource(tiles) + getsource(sys.modules[__name__])).encode())
+    return zlib.crc32("".join(map(getsource, (processors, tiles, sys.modules[__name__]))).encode())
 
 
 # ── rows of numbers ──────────────────────────────────────────────────────────────────────────
@@ -85,14 +85,14 @@ def _sources() -> int:
 
 @jit
 def to_bytes(row: Array, out: Array) -> Any:
-    """Symmetric int8 plus 128, to the nearest; returns the scale."""
+    """Symmetric int8 plus ZERO, to the nearest; returns the scale."""
     top = i32(0)
     for i in range(row.size):
         top = max(top, f32(row[i]).view(i32) & _MAGNITUDE)  # as integers, floats compare alike
     largest = max(i32(top).view(f32), _SMALLEST_SCALE)
     inverse = f32(127) / largest
     for i in range(row.size):
-        out[i] = np.uint8(f32(row[i] * inverse + (_ROUND + f32(128))).view(i32))
+        out[i] = np.uint8(f32(row[i] * inverse + (_ROUND + f32(ZERO))).view(i32))
     return largest / f32(127)
 
 

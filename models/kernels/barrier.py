@@ -18,11 +18,15 @@ from numba import types  # noqa: TID253  - see above
 from numba.core import cgutils  # noqa: TID253  - see above
 from numba.extending import intrinsic  # noqa: TID253  - see above
 
+from models.kernels.processors import IS_ARM
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PATIENCE = 4000  # looks at the counter, some 50 µs, before the processor is offered to others
 _INT = ir.IntType(64)
+_YIELD = ir.Constant(ir.IntType(32), 1)  # of Arm's hints
+_PAUSE: Any = ("llvm.aarch64.hint", [_YIELD]) if IS_ARM else ("llvm.x86.sse2.pause", [])
 
 
 def _arrive(_typing: Any, address: Any) -> Any:
@@ -39,9 +43,10 @@ def _arrived(_typing: Any, address: Any) -> Any:
     """The counter, after a short pause for the other thread of the same core."""
 
     def codegen(_context: Any, build: ir.IRBuilder, _signature: Any, args: Sequence[Any]) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [])
-        pause: Any = cgutils.get_or_insert_function(build.module, kind, "llvm.x86.sse2.pause")  # type: ignore[no-untyped-call]
-        build.call(pause, [])
+        name, hints = _PAUSE
+        kind = ir.FunctionType(ir.VoidType(), [hint.type for hint in hints])
+        pause: Any = cgutils.get_or_insert_function(build.module, kind, name)  # type: ignore[no-untyped-call]
+        build.call(pause, hints)
         counter = build.inttoptr(args[0], _INT.as_pointer())
         return build.load_atomic(counter, "seq_cst", align=8)
 

@@ -58,13 +58,13 @@ class Windows(NamedTuple):
     """
 
     keys: Array  # int8 (places, PADDED · d), panels of frames
-    start: Array  # int32 (places, PADDED): -128 · the sum of each frame
+    key_start: Array  # int32 (places, PADDED): -ZERO · the sum of each frame
     values: Array  # int8 (places, FRAMES · d), panels of channels
+    value_start: Array  # int32 (places, d): LESS · the sum of each channel
     scale: Array  # float32 (places, d)
     mean: Array  # float32 (places, d)
     ones: Array  # float32 (PADDED,)
     zeros: Array  # float32 (PADDED,)
-    nothing: Array  # int32 (d,) of zeros
 
 
 class Rows(NamedTuple):
@@ -126,13 +126,13 @@ def new_windows(dims: ModelDimensions, places: int) -> Windows:
     d = dims.n_text_state
     windows = Windows(
         keys=zeros(places, PADDED * d, kind="int8"),
-        start=zeros(places, PADDED, kind="int32"),
+        key_start=zeros(places, PADDED, kind="int32"),
         values=zeros(places, FRAMES * d, kind="int8"),
+        value_start=zeros(places, d, kind="int32"),
         scale=zeros(places, d),
         mean=zeros(places, d),
         ones=zeros(PADDED),
         zeros=zeros(PADDED),
-        nothing=zeros(d, kind="int32"),
     )
     windows.ones[:] = 1
     return windows

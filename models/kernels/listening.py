@@ -33,8 +33,9 @@ from models.kernels.decoder_state import (
     Windows,
 )
 from models.kernels.shares import padded, part, share
-from models.kernels.tiles import ROWS
+from models.kernels.tiles import ROWS, ZERO
 
+LESS = 128 - ZERO  # a weight, 0 … 254, is so much more than its byte
 # A float32 plus this has its nearest integer in the low bits.
 _ROUND, _ROUND_BITS = f32(1.5 * 2**23), i32(0x4B400000)
 _MAGNITUDE = i32(0x7FFFFFFF)  # all bits but the sign
@@ -84,9 +85,12 @@ def listen(me: Thread, layer: int, windows: Windows, rows: Rows, state: State, s
         # To and fro: what the layer before read last may still be in the processor's cache.
         run = i if layer % 2 else runs - 1 - i
         place = rows.places[rows.order[rows.runs[run, 0]]]
-        keys = Linear(windows.keys[place], windows.start[place], windows.ones, windows.zeros)
+        keys = Linear(windows.keys[place], windows.key_start[place], windows.ones, windows.zeros)
         values = Linear(
-            windows.values[place], windows.nothing, windows.scale[place], windows.mean[place]
+            windows.values[place],
+            windows.value_start[place],
+            windows.scale[place],
+            windows.mean[place],
         )
         end = rows.runs[run, 1] * h
         for top in range(rows.runs[run, 0] * h, end, together):
@@ -149,12 +153,12 @@ def _softmax(scores: Array, out: Array, carry: Array) -> Any:
             weight = power(scores[base + i] - largest) * _TOP + carry[i]
             whole = i32(f32(weight + _ROUND).view(i32) - _ROUND_BITS)
             carry[i] = weight - f32(whole)
-            out[base + i] = np.uint8(whole)
+            out[base + i] = np.uint8(whole - LESS)
             total += whole
     for i in range(full, out.size):
         weight = power(scores[i] - largest) * _TOP + carry[i - full]
         whole = i32(f32(weight + _ROUND).view(i32) - _ROUND_BITS)
-        out[i] = np.uint8(whole)
+        out[i] = np.uint8(whole - LESS)
         total += whole
     return f32(1) / f32(total)
 

@@ -11,67 +11,27 @@ Each step multiplies one 32-bit word of every row, four bytes or two bfloat16, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 # numba and its llvmlite, as in kernels.py: nothing imports this file but what compiles
 from llvmlite import ir
+from llvmlite.binding import initialize_native_asmparser
 from numba import types  # noqa: TID253  - see above
 from numba.core import cgutils  # noqa: TID253  - see above
-from numba.core.registry import cpu_target  # noqa: TID253  - see above
 from numba.extending import intrinsic  # noqa: TID253  - see above
+
+from models.kernels.processors import CHOSEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from collections.abc import Set as AbstractSet
 
 _numba: Any = cgutils  # untyped
 ROWS = 6  # 24 sums, 4 words of the panel and one of the left fill 29 of AVX-512's 32 registers
 
 
-@dataclass(frozen=True, slots=True)
-class Instructions:
-    """What a processor has for this arithmetic, and the tile that fills its registers."""
-
-    name: str
-    needs: AbstractSet[str]  # LLVM's names of processor features
-    lanes: int  # 32-bit words in a register
-    columns: int  # registers side by side in a tile
-    multiplies: AbstractSet[str]  # "bytes", else widened to 16 bits; "bfloat16", else to float32
-
-
-_AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
-_VNNI = _AVX512 | {"avx512vnni"}
-_AVX2 = frozenset({"avx2", "fma"})
-# Without VNNI there are products of bytes, too, but their sums saturate.
-INSTRUCTIONS = (  # from the best down
-    Instructions("AVX-512 VNNI and BF16", _VNNI | {"avx512bf16"}, 16, 4, {"bytes", "bfloat16"}),
-    Instructions("AVX-512 VNNI", _VNNI, 16, 4, {"bytes"}),
-    Instructions("AVX-VNNI", _AVX2 | {"avxvnni"}, 8, 2, {"bytes"}),
-    Instructions("AVX-512", _AVX512, 16, 4, set()),
-    Instructions("AVX2", _AVX2, 8, 2, set()),
-)
-
-
-@cache
-def instructions() -> Instructions | None:
-    """The best of the table that numba compiles for here; None: this processor has none of them."""
-    listed = cpu_target.target_context.codegen().magic_tuple()[2]
-    found = {feature[1:] for feature in listed.split(",") if feature.startswith("+")}
-    return next((row for row in INSTRUCTIONS if row.needs <= found), None)
-
-
-def _chosen() -> Instructions:
-    found = instructions()
-    if found is None:
-        raise ImportError("there are no kernels for this processor")
-    return found
-
-
-CHOSEN = _chosen()
 _LANES, _COLUMNS = CHOSEN.lanes, CHOSEN.columns
 PANEL = _LANES * _COLUMNS  # columns of the right-hand matrix in a tile
+ZERO = CHOSEN.zero  # the byte on the left that stands for zero
 
 
 class Tile(NamedTuple):
@@ -114,7 +74,8 @@ _WORDS, _FLOATS = ir.VectorType(_WORD, _LANES), ir.VectorType(_FLOAT, _LANES)
 _BYTES = ir.VectorType(ir.IntType(8), 4 * _LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * _LANES)
 _EIGHT = ir.Constant(_SHORTS, [8] * 2 * _LANES)
-_MULTIPLY_SHORTS = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[_LANES]
+_MULTIPLY_SHORTS = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+_ARM = ".arch_extension dotprod\nsdot $0.4s, $2.16b, $3.16b"  # LLVM may not know that it is there
 _PAIRS = ir.VectorType(_BFloat(), 2 * _LANES)
 _REGISTER_BYTES = 4 * _LANES
 
@@ -122,7 +83,7 @@ _REGISTER_BYTES = 4 * _LANES
 def _int8_tile(_typing: Any, tile: Any, columns: Any, row_scale: Any, residual: Any) -> Any:
     """Out = (start + left · panel) · row scale · column scale + bias, plus out where residual.
 
-    Left is unsigned, the panel signed. row_scale: the address of (ROWS,) float32.
+    Zero is the byte ZERO on the left, 0 in the panel. row_scale: the address of (ROWS,) float32.
     """
 
     def codegen(context: Any, build: ir.IRBuilder, _signature: Any, args: Sequence[Any]) -> Any:
@@ -193,7 +154,12 @@ def _accumulate(
 
 
 def _dot_int8(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
-    """Each int32 sum, plus four products of an unsigned and a signed byte."""
+    """Each int32 sum, plus four products of bytes."""
+    if "dotprod" in CHOSEN.needs:
+        pair = build.bitcast(left, _BYTES), build.bitcast(right, _BYTES)
+        kind = ir.FunctionType(_WORDS, [_WORDS, _BYTES, _BYTES])
+        initialize_native_asmparser()
+        return build.asm(kind, _ARM, "=w,0,w,w", (sums, *pair), side_effect=False)
     if "bytes" in CHOSEN.multiplies:
         name = f"llvm.x86.avx512.vpdpbusd.{32 * _LANES}"
         return _call(build, name, sums, build.bitcast(left, _BYTES), build.bitcast(right, _BYTES))
@@ -204,7 +170,7 @@ def _dot_int8(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
         build.ashr(build.shl(right, _EIGHT), _EIGHT),
     )
     for pair in (even, odd):
-        sums = build.add(sums, _call(build, _MULTIPLY_SHORTS, *pair, gives=_WORDS))
+        sums = build.add(sums, _call(build, _MULTIPLY_SHORTS[_LANES], *pair, gives=_WORDS))
     return sums
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.kernels.arithmetic import Linear, linear, product
-from models.kernels.tiles import CHOSEN, PANEL, ROWS
+from models.kernels.processors import CHOSEN
+from models.kernels.tiles import PANEL, ROWS, ZERO
 
 
 def panels_of(weight, in_word):
@@ -36,13 +37,14 @@ def check_bytes():
     """Sums of the largest products, and random ones, scaled and added to."""
     rng = np.random.default_rng(0)
     m, n, k = 2 * ROWS, 2 * PANEL, 300
-    rows = rng.integers(1, 256, (m, k)).astype(np.uint8)
+    left = rng.integers(-127, 128, (m, k))
     weight = rng.integers(-127, 128, (n, k)).astype(np.int8)
-    rows[0], weight[0], weight[1] = 255, 127, -127
+    left[0], weight[0], weight[1] = 127, 127, -127
+    rows = (left + ZERO).astype(np.uint8)
     row_scale, scale, bias = (rng.normal(size=size).astype(np.float32) for size in (m, n, n))
-    start = (-128 * weight.astype(np.int32).sum(1)).astype(np.int32)
+    start = (-ZERO * weight.astype(np.int32).sum(1)).astype(np.int32)
     layer = Linear(panels_of(weight, 4).reshape(-1), start, scale, bias)
-    sums = (rows.astype(np.int64) - 128) @ weight.T.astype(np.int64)
+    sums = left @ weight.T.astype(np.int64)
     exact = sums * row_scale[:, None].astype(np.float64) * scale + bias
     out = np.full((m, n), np.nan, np.float32)
     linear(rows, row_scale, layer, out, residual=False)

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 pytest.importorskip("models.kernels.tiles", exc_type=ImportError)
 
-from models.kernels import arithmetic, tiles
+from models.kernels import arithmetic, processors, tiles
 from models.kernels.arithmetic import (
     Norm,
     bfloat16,
@@ -28,7 +28,8 @@ from models.kernels.arithmetic import (
     softmax,
     to_bytes,
 )
-from models.kernels.tiles import CHOSEN, INSTRUCTIONS
+from models.kernels.processors import CHOSEN, INSTRUCTIONS
+from models.kernels.tiles import ZERO
 from tests.models.products import bfloat16_values, check_bfloat16, check_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -79,13 +80,13 @@ def test_bytes_are_the_nearest_of_255_and_their_scale_is_the_largest_number(row)
     out = np.zeros(row.size, np.uint8)
     scale = float(to_bytes(row, out))
     assert scale == pytest.approx(np.abs(row).max() / 127, rel=1e-6, abs=1e-12)
-    assert np.abs(scale * (out.astype(float) - 128) - row).max() <= 0.5001 * scale
+    assert np.abs(scale * (out - np.uint8(ZERO)).view(np.int8) - row).max() <= 0.5001 * scale
 
 
 def test_a_row_of_zeros_stays_zero():
     out = np.zeros(9, np.uint8)
     to_bytes(np.zeros(9, np.float32), out)
-    assert (out == 128).all()
+    assert (out == ZERO).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -144,6 +145,6 @@ def test_the_name_that_code_is_kept_under_tells_of_the_files_that_it_comes_from(
         return 1
 
     name = one.__qualname__
-    expected = zlib.crc32((getsource(tiles) + getsource(arithmetic)).encode())
+    expected = zlib.crc32("".join(map(getsource, (processors, tiles, arithmetic))).encode())
     kept(one)
     assert one.__qualname__ == f"{name}_{expected:08x}"

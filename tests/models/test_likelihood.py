@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("models.kernels.tiles", exc_type=ImportError)
 
-from models.engines.decoder_packing import panels
+from models.engines.panels import panels
 from models.kernels.arithmetic import Linear, Norm, normalise, to_bytes
 from models.kernels.likelihood import likelihoods, parts, tally
 from models.kernels.tiles import PANEL
