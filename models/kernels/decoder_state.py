@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FRAMES = 1500  # of an encoded window
 PADDED = -(-FRAMES // PANEL) * PANEL
 HEAD = 64  # width of a head
-ASKED = 2 * ROWS  # heads that ask a window together
+ASKED = 12  # heads that ask a window together, a multiple of ROWS
 LANES = 32  # frames, 0.64 s: how far rounding carries a weight
 
 

@@ -27,23 +27,24 @@ class Instructions:
     name: str
     needs: AbstractSet[str]  # LLVM's names of processor features
     lanes: int  # 32-bit words in a register
+    rows: int  # in a tile
     columns: int  # registers side by side in a tile
     multiplies: AbstractSet[str]  # "bytes", else widened to 16 bits; "bfloat16", else to float32
-    zero: int = 128  # the byte that stands for zero on the left of a product, where bytes have none
+    zero: int = 128  # the byte that stands for zero on the left of a product
 
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
 _VNNI = _AVX512 | {"avx512vnni"}
 _AVX2 = frozenset({"avx2", "fma"})
-# Without VNNI there are products of bytes, too, but their sums saturate. Arm multiplies signed
-# bytes with signed ones; x86 unsigned ones with signed ones.
+# x86 multiplies unsigned bytes with signed ones, Arm signed ones. Without VNNI x86 does so, too,
+# but its sums saturate. With six rows, 29 of 32 registers are in use, and none is left to widen.
 INSTRUCTIONS = (  # from the best down
-    Instructions("AVX-512 VNNI and BF16", _VNNI | {"avx512bf16"}, 16, 4, {"bytes", "bfloat16"}),
-    Instructions("AVX-512 VNNI", _VNNI, 16, 4, {"bytes"}),
-    Instructions("AVX-VNNI", _AVX2 | {"avxvnni"}, 8, 2, {"bytes"}),
-    Instructions("AVX-512", _AVX512, 16, 4, set()),
-    Instructions("AVX2", _AVX2, 8, 2, set()),
-    Instructions("Arm's dot products", {"dotprod"}, 4, 4, {"bytes"}, zero=0),
+    Instructions("AVX-512 VNNI and BF16", _VNNI | {"avx512bf16"}, 16, 6, 4, {"bytes", "bfloat16"}),
+    Instructions("AVX-512 VNNI", _VNNI, 16, 4, 4, {"bytes"}),
+    Instructions("AVX-VNNI", _AVX2 | {"avxvnni"}, 8, 4, 2, {"bytes"}),
+    Instructions("AVX-512", _AVX512, 16, 4, 4, set()),
+    Instructions("AVX2", _AVX2, 8, 4, 2, set()),
+    Instructions("Arm's dot products", {"dotprod"}, 4, 4, 4, {"bytes"}, zero=0),
 )
 IS_ARM = platform.machine() in ("aarch64", "arm64")
 _HWCAP, _DOT_PRODUCTS = 16, 1 << 20  # Linux: AT_HWCAP of auxv.h, HWCAP_ASIMDDP of asm/hwcap.h

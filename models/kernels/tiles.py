@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _numba: Any = cgutils  # untyped
-ROWS = 6  # 24 sums, 4 words of the panel and one of the left fill 29 of AVX-512's 32 registers
 
 
-_LANES, _COLUMNS = CHOSEN.lanes, CHOSEN.columns
+ROWS, _LANES, _COLUMNS = CHOSEN.rows, CHOSEN.lanes, CHOSEN.columns
 PANEL = _LANES * _COLUMNS  # columns of the right-hand matrix in a tile
 ZERO = CHOSEN.zero  # the byte on the left that stands for zero
 
