@@ -119,7 +119,7 @@ def needed(
 
     `candidates` are the beams or samples of one window. A GPU without `fast_float16` (CUDA compute
     capability below 7.0) calculates int8 and int4 in float32. A CPU without `int8_kernels`
-    (models/kernels/tiles.py has none for it) runs int8 in whisper's own modules.
+    (models/kernels/processors.py has none for it) runs int8 in whisper's own modules.
     """
     half = device_kind != "cpu" and fast_float16
     is_packed = int8_kernels and device_kind == "cpu" and quantisation == "int8"

@@ -115,6 +115,8 @@ def open_part(target: Path, when_busy: Callable[[], None]) -> Iterator[Part]:
             if _is_at(file, path) and os.fstat(file.fileno()).st_size == 0:
                 path.unlink()
                 _etag_of(path).unlink(missing_ok=True)
+            # closing is not enough: a child that another thread just forked has it open, too
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def part_of(target: Path) -> Path:
@@ -129,7 +131,7 @@ def _etag_of(part: Path) -> Path:
 def _locked(path: Path, when_busy: Callable[[], None]) -> FileIO:
     """Lock, then look again: the file may have been renamed or removed between the two.
 
-    The lock ends with the file's closing, or with the process.
+    The lock ends when it is given back, or with the process.
     """
     while True:
         file = path.open("a+b", buffering=0)  # whoever kills us loses nothing

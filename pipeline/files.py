@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-LOCK = "lock"  # a folder's
+LOCK = "lock"  # the name of a folder's lock file
+_TRIES = 100  # for a lock in a folder that others make and remove
 # Some network and FUSE file systems cannot flush a directory; there is nothing more to be done.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}
 _REMEDIES = {
@@ -151,15 +152,23 @@ def locked_folder(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[bool]:
 
 def _try_lock_in(folder: Path, kind: int) -> Lock | None:
     """Somebody may remove the folder at any moment before its lock is had."""
-    while True:
-        try:
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError, FileExistsError):
             folder.mkdir(parents=True, exist_ok=True)
             return try_lock(folder / LOCK, kind)
-        except FileNotFoundError:
-            continue
-        except FileExistsError:
-            if os.path.lexists(folder) and not folder.is_dir():
-                raise
+    folder.mkdir(parents=True, exist_ok=True)
+    return try_lock(folder / LOCK, kind)
+
+
+def wait_for_lock(path: Path) -> Lock:
+    """Hold the lock on a file that nobody removes, made if missing, as soon as it is free."""
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except BaseException:
+        file.close()
+        raise
+    return Lock(file)
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import codec
 from pipeline.errors import Busy, StorageFailed, TranscribeError
-from pipeline.files import storage_errors, write_whole
+from pipeline.files import LOCK, storage_errors, write_whole
 from pipeline.source import display
 from pipeline.types import Heard, Job, Segment, SpeechOptions, Window
 
@@ -211,7 +211,7 @@ class Folder:
     def start_over(self) -> None:
         """Forget all that earlier runs did."""
         for file in self.path.iterdir():
-            if file.name not in ("lock", "job.json"):
+            if file.name not in (LOCK, "job.json"):
                 file.unlink()
 
 

@@ -9,7 +9,6 @@ nobody touched since is outdated: it may be made again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 from pipeline import codec
-from pipeline.files import storage_errors, write_whole
+from pipeline.files import LOCK, storage_errors, wait_for_lock, write_whole
 from pipeline.types import Source, Task
 
 if TYPE_CHECKING:
@@ -125,24 +124,23 @@ class Outputs:
 
     def clean(self) -> None:
         """Forget the claims that protect nothing: neither the source nor the output is there."""
-        for file in self.folder.glob("*"):
-            claim = _read_as(Claim, file)
-            if claim and not _stands(claim) and not _exists(claim.target):
-                file.unlink(missing_ok=True)
-        for file in self.folder.glob("made/*"):
-            known = _read_as(List, file)
-            if known and not _exists(known.source):
-                file.unlink(missing_ok=True)
+        with self._alone():
+            for file in self.folder.glob("*"):
+                claim = _read_as(Claim, file)
+                if claim and not _stands(claim) and not _exists(claim.target):
+                    file.unlink(missing_ok=True)
+            for file in self.folder.glob("made/*"):
+                known = _read_as(List, file)
+                if known and not _exists(known.source):
+                    file.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Nobody else changes a claim meanwhile."""
         with storage_errors(self.folder):
             (self.folder / "made").mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("a")
+            lock = wait_for_lock(self.folder / LOCK)
         with lock:
-            with storage_errors(self.folder):
-                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _list(self, source: Path) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import codec
-from pipeline.files import locked_folder, storage_errors
+from pipeline.files import LOCK, locked_folder, storage_errors
 from pipeline.outputs import Claim
 from pipeline.types import Job
 
@@ -34,7 +34,7 @@ def clean_remote(home: Path, *, everything: bool, now_s: float | None = None) ->
     freed_bytes = 0
     for folder in sorted(home.glob("remote/*")):
         with storage_errors(folder), locked_folder(folder) as is_alone:
-            media = [file for file in folder.iterdir() if file.name != "lock"] if is_alone else []
+            media = [file for file in folder.iterdir() if file.name != LOCK] if is_alone else []
             is_kept = not everything and any(_is_younger(file, before_s) for file in media)
             if is_alone and not is_kept and needed.isdisjoint(media):
                 freed_bytes += sum(file.stat().st_size for file in media)
@@ -55,7 +55,7 @@ def _remove(folder: Path, media: Iterable[Path], named: frozenset[Path]) -> None
         else:
             file.unlink()
     if named.isdisjoint(media):
-        (folder / "lock").unlink()
+        (folder / LOCK).unlink()
         with suppress(OSError):  # somebody else comes just now, and makes it anew
             folder.rmdir()
 

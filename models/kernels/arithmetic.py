@@ -31,7 +31,7 @@ f32, i32 = np.float32, np.int32
 # A float32 plus this has its nearest integer in the low bits.
 _ROUND, _ROUND_BITS = f32(1.5 * 2**23), i32(0x4B400000)
 _MAGNITUDE = i32(0x7FFFFFFF)  # all bits but the sign
-_LEAST = f32(-60)  # a share that counts for nothing, yet large enough for products to stay normal
+_LEAST = f32(-60)  # counts for nothing, yet products with it are no denormals, which are slow
 _SMALLEST_SCALE = f32(1e-12)  # a row of zeros is divided by it and stays zero
 
 
@@ -39,7 +39,7 @@ class Linear(NamedTuple):
     """A layer whose weights are int8."""
 
     panels: Array  # int8 (n · k,): n / P panels of (k / 4, P, 4)
-    start: Array  # int32 (n,): -ZERO · the sum of each row, since inputs have ZERO added
+    start: Array  # int32 (n,), added to the sums: for inputs made by `to_bytes`, see panels.start
     scale: Array  # float32 (n,)
     bias: Array  # float32 (n,)
 

@@ -35,7 +35,7 @@ from models.kernels.decoder_state import (
 from models.kernels.shares import padded, part, share
 from models.kernels.tiles import ROWS, ZERO
 
-LESS = 128 - ZERO  # a weight, 0 … 254, is so much more than its byte
+LESS = 128 - ZERO  # what a weight, 0 … 254, has to lose where bytes on the left are signed
 # A float32 plus this has its nearest integer in the low bits.
 _ROUND, _ROUND_BITS = f32(1.5 * 2**23), i32(0x4B400000)
 _MAGNITUDE = i32(0x7FFFFFFF)  # all bits but the sign

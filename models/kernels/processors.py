@@ -10,7 +10,6 @@ import ctypes
 import platform
 import sys
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 # numba: nothing imports this file but what compiles
@@ -29,32 +28,28 @@ class Instructions:
     lanes: int  # 32-bit words in a register
     rows: int  # in a tile
     columns: int  # registers side by side in a tile
-    multiplies: AbstractSet[str]  # "bytes", else widened to 16 bits; "bfloat16", else to float32
-    zero: int = 128  # the byte that stands for zero on the left of a product
+    bytes_by: str  # the instruction that multiplies bytes: see tiles
+    bfloat16_by: str  # and bfloat16
+    zero: int = 128  # the byte that stands for zero on the left: x86 has it unsigned, Arm signed
 
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
 _VNNI = _AVX512 | {"avx512vnni"}
 _AVX2 = frozenset({"avx2", "fma"})
-# x86 multiplies unsigned bytes with signed ones, Arm signed ones. Without VNNI x86 does so, too,
-# but its sums saturate. With six rows, 29 of 32 registers are in use, and none is left to widen.
+# Six rows take 29 of 32 registers. Where bfloat16 is widened for `fma`, a panel's words are there
+# twice, as low and as high halves, and more than four rows would spill.
 INSTRUCTIONS = (  # from the best down
-    Instructions("AVX-512 VNNI and BF16", _VNNI | {"avx512bf16"}, 16, 6, 4, {"bytes", "bfloat16"}),
-    Instructions("AVX-512 VNNI", _VNNI, 16, 4, 4, {"bytes"}),
-    Instructions("AVX-VNNI", _AVX2 | {"avxvnni"}, 8, 4, 2, {"bytes"}),
-    Instructions("AVX-512", _AVX512, 16, 4, 4, set()),
-    Instructions("AVX2", _AVX2, 8, 4, 2, set()),
-    Instructions("Arm's dot products", {"dotprod"}, 4, 4, 4, {"bytes"}, zero=0),
+    Instructions(
+        "AVX-512 VNNI and BF16", _VNNI | {"avx512bf16"}, 16, 6, 4, "vpdpbusd", "vdpbf16ps"
+    ),
+    Instructions("AVX-512 VNNI", _VNNI, 16, 4, 4, "vpdpbusd", "fma"),
+    Instructions("AVX-VNNI", _AVX2 | {"avxvnni"}, 8, 4, 2, "vpdpbusd", "fma"),
+    Instructions("AVX-512", _AVX512, 16, 4, 4, "vpmaddwd", "fma"),
+    Instructions("AVX2", _AVX2, 8, 4, 2, "vpmaddwd", "fma"),
+    Instructions("Arm DotProd", {"dotprod"}, 4, 4, 4, "sdot", "fma", zero=0),
 )
 IS_ARM = platform.machine() in ("aarch64", "arm64")
 _HWCAP, _DOT_PRODUCTS = 16, 1 << 20  # Linux: AT_HWCAP of auxv.h, HWCAP_ASIMDDP of asm/hwcap.h
-
-
-@cache
-def instructions() -> Instructions | None:
-    """The best of the table that there is here; None: this processor has none of them."""
-    here = _arm_features() if IS_ARM else _x86_features()
-    return next((row for row in INSTRUCTIONS if row.needs <= here), None)
 
 
 def _x86_features() -> set[str]:
@@ -77,7 +72,9 @@ def _arm_features() -> set[str]:
 
 
 def _chosen() -> Instructions:
-    found = instructions()
+    """The best of the table that there is here."""
+    here = _arm_features() if IS_ARM else _x86_features()
+    found = next((row for row in INSTRUCTIONS if row.needs <= here), None)
     if found is None:
         raise ImportError("this processor is not known to the kernels")
     return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-# numba and its llvmlite, as in kernels.py: nothing imports this file but what compiles
+# numba and its llvmlite: nothing imports this file but what compiles
 from llvmlite import ir
 from llvmlite.binding import initialize_native_asmparser
 from numba import types  # noqa: TID253  - see above
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _numba: Any = cgutils  # untyped
-
-
 ROWS, _LANES, _COLUMNS = CHOSEN.rows, CHOSEN.lanes, CHOSEN.columns
 PANEL = _LANES * _COLUMNS  # columns of the right-hand matrix in a tile
 ZERO = CHOSEN.zero  # the byte on the left that stands for zero
@@ -73,8 +71,7 @@ _WORDS, _FLOATS = ir.VectorType(_WORD, _LANES), ir.VectorType(_FLOAT, _LANES)
 _BYTES = ir.VectorType(ir.IntType(8), 4 * _LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), 2 * _LANES)
 _EIGHT = ir.Constant(_SHORTS, [8] * 2 * _LANES)
-_MULTIPLY_SHORTS = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
-_ARM = ".arch_extension dotprod\nsdot $0.4s, $2.16b, $3.16b"  # LLVM may not know that it is there
+_LOW = ir.Constant(_SHORTS, [0xFF] * 2 * _LANES)
 _PAIRS = ir.VectorType(_BFloat(), 2 * _LANES)
 _REGISTER_BYTES = 4 * _LANES
 
@@ -89,7 +86,7 @@ def _int8_tile(_typing: Any, tile: Any, columns: Any, row_scale: Any, residual: 
         place = Tile(*_numba.unpack_tuple(build, args[0]))
         column = Columns(*_numba.unpack_tuple(build, args[1]))
         starts = [_load(build, column.start, _WORDS, c) for c in range(_COLUMNS)]
-        sums = _accumulate(build, _dot_int8, place, starts)
+        sums = _accumulate(build, _DOTS[CHOSEN.bytes_by], place, starts)
         scales = [_load(build, column.scale, _FLOATS, c) for c in range(_COLUMNS)]
         biases = [_load(build, column.bias, _FLOATS, c) for c in range(_COLUMNS)]
         nothing = ir.Constant(_FLOATS, [0.0] * _LANES)
@@ -112,7 +109,7 @@ def _bfloat16_tile(_typing: Any, tile: Any) -> Any:
     def codegen(context: Any, build: ir.IRBuilder, _signature: Any, args: Sequence[Any]) -> Any:
         place = Tile(*_numba.unpack_tuple(build, args[0]))
         starts = [ir.Constant(_FLOATS, [0.0] * _LANES)] * _COLUMNS
-        sums = _accumulate(build, _dot_bfloat16, place, starts)
+        sums = _accumulate(build, _DOTS[CHOSEN.bfloat16_by], place, starts)
         for r, c in _cells():
             _store(build, sums[r, c], _row(build, place.out, place.out_stride, r), c)
         return context.get_dummy_value()
@@ -152,35 +149,57 @@ def _accumulate(
     return added
 
 
-def _dot_int8(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
-    """Each int32 sum, plus four products of bytes."""
-    if "dotprod" in CHOSEN.needs:
-        pair = build.bitcast(left, _BYTES), build.bitcast(right, _BYTES)
-        kind = ir.FunctionType(_WORDS, [_WORDS, _BYTES, _BYTES])
-        initialize_native_asmparser()
-        return build.asm(kind, _ARM, "=w,0,w,w", (sums, *pair), side_effect=False)
-    if "bytes" in CHOSEN.multiplies:
-        name = f"llvm.x86.avx512.vpdpbusd.{32 * _LANES}"
-        return _call(build, name, sums, build.bitcast(left, _BYTES), build.bitcast(right, _BYTES))
-    left, right = build.bitcast(left, _SHORTS), build.bitcast(right, _SHORTS)
-    odd = build.lshr(left, _EIGHT), build.ashr(right, _EIGHT)
-    even = (
-        build.and_(left, ir.Constant(_SHORTS, [0xFF] * 2 * _LANES)),
-        build.ashr(build.shl(right, _EIGHT), _EIGHT),
-    )
-    for pair in (even, odd):
-        sums = build.add(sums, _call(build, _MULTIPLY_SHORTS[_LANES], *pair, gives=_WORDS))
+# Each takes int32 sums, words of the left and words of the panel; of each word, four bytes count.
+
+
+def _vpdpbusd(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
+    name = f"llvm.x86.avx512.vpdpbusd.{32 * _LANES}"
+    return _call(build, name, sums, build.bitcast(left, _BYTES), build.bitcast(right, _BYTES))
+
+
+def _vpmaddwd(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
+    """Widened to 16 bits, the odd bytes and the even ones."""
+    name = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[_LANES]
+    unsigned, signed = build.bitcast(left, _SHORTS), build.bitcast(right, _SHORTS)
+    odd = build.lshr(unsigned, _EIGHT), build.ashr(signed, _EIGHT)
+    even = build.and_(unsigned, _LOW), build.ashr(build.shl(signed, _EIGHT), _EIGHT)
+    for pair in (odd, even):
+        sums = build.add(sums, _call(build, name, *pair, gives=_WORDS))
     return sums
 
 
-def _dot_bfloat16(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
-    """Each float32 sum, plus two products of bfloat16."""
-    if "bfloat16" in CHOSEN.multiplies:
-        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * _LANES}"
-        return _call(build, name, sums, build.bitcast(left, _PAIRS), build.bitcast(right, _PAIRS))
+def _sdot(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
+    """As text: LLVM may not know of a processor that it has this."""
+    text = ".arch_extension dotprod\nsdot $0.4s, $2.16b, $3.16b"
+    operands = sums, build.bitcast(left, _BYTES), build.bitcast(right, _BYTES)
+    kind = ir.FunctionType(_WORDS, [operand.type for operand in operands])
+    return build.asm(kind, text, "=w,0,w,w", operands, side_effect=False)
+
+
+# These take float32 sums; of each word, two bfloat16 count.
+
+
+def _vdpbf16ps(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
+    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * _LANES}"
+    return _call(build, name, sums, build.bitcast(left, _PAIRS), build.bitcast(right, _PAIRS))
+
+
+def _fma(build: ir.IRBuilder, sums: Any, left: Any, right: Any) -> Any:
+    """Widened to float32, the first and the second ones."""
     for widen in (_low_half, _high_half):
         sums = _call(build, f"llvm.fma.v{_LANES}f32", widen(build, left), widen(build, right), sums)
     return sums
+
+
+_DOTS: dict[str, Callable[..., Any]] = {
+    "vpdpbusd": _vpdpbusd,
+    "vpmaddwd": _vpmaddwd,
+    "sdot": _sdot,
+    "vdpbf16ps": _vdpbf16ps,
+    "fma": _fma,
+}
+if CHOSEN.bytes_by == "sdot":
+    initialize_native_asmparser()
 
 
 def _low_half(build: ir.IRBuilder, words: Any) -> Any:

@@ -12,18 +12,17 @@ from hypothesis import strategies as st
 
 pytest.importorskip("models.kernels.tiles", exc_type=ImportError)
 
-from models.engines.panels import panels
+from models.engines.panels import panels, start
 from models.kernels.arithmetic import Linear, Norm, normalise, to_bytes
 from models.kernels.likelihood import likelihoods, parts, tally
-from models.kernels.tiles import PANEL
+from models.kernels.tiles import PANEL, ZERO
 
 WIDTH, VOCABULARY = 64, 20 * PANEL
 
 
 def found_by_kernels(x, norm, weight, scale, following, below, threads):
     """Each thread's part, one after the other."""
-    start = weight.sum(1, dtype=torch.int32).mul(-128)
-    columns = (panels(weight), start.numpy(), scale.numpy(), np.zeros(VOCABULARY, np.float32))
+    columns = (panels(weight), start(weight), scale.numpy(), np.zeros(VOCABULARY, np.float32))
     layers = Linear(*(column[None] for column in columns))
     norms = Norm(*(column.numpy()[None] for column in norm))
     tokens = np.array(following, np.int64)
@@ -39,7 +38,12 @@ def exact(x, norm, weight, scale, following, below):
     for r in range(len(x)):
         normalise(x[r].numpy(), Norm(*(column.numpy() for column in norm)), row)
         step = float(to_bytes(row, codes))
-        logits[r] = weight.double() @ torch.from_numpy(codes - 128.0) * step * scale
+        logits[r] = (
+            weight.double()
+            @ torch.from_numpy((codes - np.uint8(ZERO)).view(np.int8)).double()
+            * step
+            * scale
+        )
     return logits[:, :below].softmax(-1)[range(len(following)), following]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 
 import pytest
 
@@ -99,3 +100,15 @@ def test_whoever_comes_second_is_told_so(target):
         pytest.fail("two have it")
     with open_part(target, pytest.fail):
         pass
+
+
+def test_a_part_is_free_at_once_although_a_child_of_another_thread_has_it_still_open(target):
+    """As any child has between its fork and its exec."""
+    with open_part(target, pytest.fail) as part:
+        part.append(b"half")
+        inherited = os.dup(part._file.fileno())
+    try:
+        with open_part(target, pytest.fail) as part:
+            assert part.size_bytes == 4
+    finally:
+        os.close(inherited)

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Busy, StorageFailed
-from pipeline.files import ensure_writable, part_of, try_lock, whole, write_whole
+from pipeline.files import (
+    ensure_writable,
+    locked_folder,
+    part_of,
+    try_lock,
+    whole,
+    write_whole,
+)
 
 
 def test_a_file_is_written_and_nothing_else_stays(tmp_path):
@@ -70,6 +77,12 @@ def test_a_lock_is_held_until_it_is_released_also_over_a_removed_file(tmp_path):
     assert again is not None
     again.release()
     held.release()
+
+
+def test_a_folder_on_a_disk_that_is_not_there_is_told(tmp_path):
+    (tmp_path / "jobs").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(StorageFailed), locked_folder(tmp_path / "jobs" / "one"):
+        pass
 
 
 def test_a_released_lock_is_free_although_a_child_of_another_thread_has_its_file_still_open(

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pipeline.files import LOCK, wait_for_lock
 from pipeline.outputs import Outputs
 from pipeline.source import take
 
@@ -52,6 +53,15 @@ class TestClaims:
         outputs.clean()
         claims = [path for path in outputs.folder.iterdir() if path.name not in ("lock", "made")]
         assert len(claims) == 2
+
+    def test_nothing_is_forgotten_while_somebody_claims(self, outputs, tmp_path, media):
+        outputs.claim([tmp_path / "a.en.srt"], media[0])
+        with ThreadPoolExecutor(1) as other:
+            with wait_for_lock(outputs.folder / LOCK):
+                cleaning = other.submit(outputs.clean)
+                with pytest.raises(TimeoutError):
+                    cleaning.result(timeout=0.2)
+            cleaning.result()
 
     def test_a_claim_that_is_made_again_keeps_what_the_file_was_made_from(
         self, outputs, tmp_path, media
