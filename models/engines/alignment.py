@@ -3,8 +3,8 @@
 Goes in: a decoder that holds a window, and the text. Comes out: what `whisper.timing` calls an
 alignment. Does not know: segments, media time, how a word is spelt.
 
-whisper's own needs a pass with all attention in memory, a sort for its median filter, and seconds
-to compile its time warping.
+whisper's own needs a pass with all attention in memory, a sort for its median filter, and time
+warping cell by cell.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from whisper.tokenizer import Tokenizer
 
     from models.engines.decoder import Decoder
-    from models.kernels.arithmetic import Array
 
 _FILTER = 7  # frames of the median filter
 _HEADS_AT_ONCE = 4  # on a GPU, where each takes memory nine times
@@ -65,6 +64,8 @@ def find_alignment(
     from whisper.audio import TOKENS_PER_SECOND
     from whisper.timing import WordTiming
 
+    from models.kernels.warping import path
+
     words, word_tokens = tokenizer.split_to_word_tokens([*text, tokenizer.eot])
     if not text or len(word_tokens) <= 1:
         return []
@@ -73,7 +74,7 @@ def find_alignment(
     aligned = decoder.align(slot, place, given, tokenizer.eot)
     probabilities = aligned.probabilities[before : before + len(text)].tolist()
     matrix = salience(aligned.scores, num_frames // 2)[before:-1]
-    text_indices, time_indices = _time_warping()(-matrix.cpu().double().numpy())
+    text_indices, time_indices = path(-matrix.cpu().numpy())
     edges = np.pad(np.cumsum([len(tokens) for tokens in word_tokens[:-1]]), (1, 0))
     jumps = np.pad(np.diff(text_indices), (1, 0), constant_values=1).astype(bool)
     times = time_indices[jumps] / TOKENS_PER_SECOND
@@ -133,17 +134,3 @@ def _median(x: Tensor) -> Tensor:
     for a, b in _MEDIAN_OF_7:
         near[a], near[b] = torch.minimum(near[a], near[b]), torch.maximum(near[a], near[b])
     return near[half]
-
-
-@cache
-def _time_warping() -> Callable[[Array], Any]:
-    """Whisper's loops, compiled once and kept on disk; its own have to be compiled every time."""
-    import numba
-    from whisper.timing import dtw_cpu
-
-    try:
-        warping = numba.njit(nogil=True, cache=True)(dtw_cpu.py_func)
-    except RuntimeError:  # there is no folder that it may write to
-        warping = numba.njit(nogil=True)(dtw_cpu.py_func)
-    found: Callable[[Array], Any] = warping
-    return found

@@ -68,10 +68,16 @@ def ask(
         linear(s.heads[: padded(m)], s.scale, mine, s.turned[:, :], residual=False)
         for i in range(m):
             r = rows.order[i]
-            for c in range(d):
-                s.turned[r, c] *= channels[rows.places[r], c]
+            _multiply(s.turned[r], channels[rows.places[r]])
             unit = i * (d // HEAD) + head
             state.asked_scale[unit] = to_bytes(s.turned[r], state.asked[unit])
+
+
+@jit
+def _multiply(row: Array, factors: Array) -> None:
+    """In a loop over one row, which LLVM vectorises."""
+    for i in range(row.size):
+        row[i] *= factors[i]
 
 
 @jit
