@@ -5,7 +5,7 @@
 # make chaos        kills workers at random, a thousand times, and counts what is lost; CHAOS="--kills 50 --seed 7" …
 # make format       lets ruff format the code
 # make accuracy     word error rate and cue times of the whole program with the demo model
-# make memory       peak memory on a 10-minute and on a 6-hour file
+# make memory       peak memory on files of 10 minutes, an hour and 12 hours
 # make needs        computed against measured memory of every size and quantisation
 # make nonsense      what windows cost that fail at every temperature, beside speech
 # make loading      time and memory of loading a model, against openai-whisper

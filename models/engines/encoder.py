@@ -4,8 +4,8 @@ Goes in: a loaded Whisper, then log-mel spectrograms. Comes out: their features.
 sound, tokens, files.
 
     float, or on a GPU ───────────────────────────────► whisper's own modules
-    int8, on a processor of `processors.INSTRUCTIONS` ─► kernels of our own
-    int8, on any other, or without numba ────────────► whisper's own blocks, one in float at a time
+    int8, on a processor of `processors.INSTRUCTIONS` ► kernels of our own
+    int8, on any other, or without numba ─────────────► whisper's own blocks, one in float at a time
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The arithmetic of int8 on a CPU, in loops that numba compiles; without torch and Whisper.
+"""The arithmetic of a CPU, mostly in int8, in loops that numba compiles; no torch, no Whisper.
 
 tiles            products of small blocks, in the processor's own instructions
 arithmetic       rows of numbers, and products of matrices made of tiles

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 FRAMES = 1500  # of an encoded window
 PADDED = -(-FRAMES // PANEL) * PANEL
 HEAD = 64  # width of a head
-ASKED = 12  # heads that ask a window together, a multiple of ROWS
+ASKED = 12  # heads that ask a window together
+assert ASKED % ROWS == 0
 LANES = 32  # frames, 0.64 s: how far rounding carries a weight
 
 

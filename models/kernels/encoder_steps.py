@@ -35,13 +35,14 @@ from models.kernels.arithmetic import (
     softmax,
     to_bytes,
 )
-from models.kernels.tiles import PANEL
+from models.kernels.tiles import PANEL, ROWS
 
 TOKENS = 1500  # rows of an encoded window
 FRAMES = 3000  # of its spectrogram
 HEAD = 64  # width of a head, in every published model
 CHUNK = 120  # rows that go through a layer together, so that its weights are read but once for all
 QUERIES = 12  # rows whose scores are kept at a time; a thread's rows are a multiple
+assert CHUNK % ROWS == QUERIES % ROWS == 0
 _SCORE_SCALE = f32(HEAD**-0.5 / np.log(2))  # for powers of two instead of e
 
 

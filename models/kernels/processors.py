@@ -37,7 +37,7 @@ _AVX512 = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq"})
 _VNNI = _AVX512 | {"avx512vnni"}
 _AVX2 = frozenset({"avx2", "fma"})
 # Six rows take 29 of 32 registers. Where bfloat16 is widened for `fma`, a panel's words are there
-# twice, as low and as high halves, and more than four rows would spill.
+# twice, as low and as high halves, and six would spill. Rows divide 12, which the steps build on.
 INSTRUCTIONS = (  # from the best down
     Instructions(
         "AVX-512 VNNI and BF16", _VNNI | {"avx512bf16"}, 16, 6, 4, "vpdpbusd", "vdpbf16ps"

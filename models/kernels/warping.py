@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from models.kernels.arithmetic import Array
 
 F = TypeVar("F", bound="Callable[..., Any]")
-_FAR = np.float32(1e30)  # more than any path costs
-_BOTH, _DOWN, _RIGHT = 0, 1, 2  # the last step to a cell: from the row above, from the left
+_FAR = 1e300  # more than any path costs
+_BOTH, _DOWN, _RIGHT = 0, 1, 2  # how a cell is reached: from above and the left, above, the left
 
 
 def _kept(function: F) -> F:
-    """Compile on first use, for the next process too, where there is a folder to write to."""
+    """Compile on first use, for the next process too, where there is a folder to write to.
+
+    Unlike `arithmetic.kept`, for any processor, and without a change to the order of sums.
+    """
     compiler: Any = numba.njit(nogil=True, cache=True)
     try:
         compiled: F = compiler(function)
@@ -43,7 +46,7 @@ def path(costs: Array) -> tuple[Array, Array]:
     the first; a diagonal holds those where row plus column is the same, by their row.
     """
     n, m = costs.shape
-    slanted = np.empty((n + m - 1, n), np.float32)
+    slanted = np.empty((n + m - 1, n))  # costs add up in float64, as whisper's do in numba
     for i in range(n):
         for j in range(m):
             slanted[i + j, i] = costs[i, j]

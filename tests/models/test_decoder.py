@@ -148,8 +148,9 @@ def test_many_small_weights_count_together():
     assert error(found, logits_of(random_model(), tokens, features)) < 0.03
 
 
-def test_other_precisions_are_whispers_own():
-    model = copy.deepcopy(random_model()).bfloat16()
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16], ids=str)
+def test_other_precisions_are_whispers_own(precision):
+    model = copy.deepcopy(random_model()).to(precision)
     for part in model.modules():
         if isinstance(part, torch.nn.LayerNorm):
             part.float()  # as models.checkpoint keeps them
@@ -157,7 +158,7 @@ def test_other_precisions_are_whispers_own():
     decoder = ModuleDecoder(model, 1, 1)
     decoder.hear([0], [features])
     found = decoder.begin(0, [0], [tokens], range(8))[0]
-    assert error(found, logits_of(model, tokens, features.bfloat16())) < 0.01
+    assert error(found, logits_of(model, tokens, features.to(precision))) < 0.01
 
 
 # ── rows, slots and places ───────────────────────────────────────────────────────────────────

@@ -72,7 +72,7 @@ def small_encoder(small_model):
 # ── float: whisper's own numbers ─────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 def test_a_float_model_gives_exactly_its_own_features(precision):
     model = build(seeded(THREE_LAYERS), precision, "cpu")
     mels = spectra(2, 128)
@@ -179,7 +179,7 @@ def test_heads_of_another_width_run_in_whispers_own_blocks():
     assert relative_error(encoder(mels), exact) < 0.02
 
 
-@pytest.mark.skipif(not get_host_cpu_features().get("avx2"), reason="of newer x86")
+@pytest.mark.skipif(not get_host_cpu_features().get("avx2"), reason="no AVX2 here")
 @pytest.mark.parametrize(("features", "arithmetic"), PROCESSORS.items())
 def test_an_older_processor_gets_what_is_right_for_it(features, arithmetic):
     done = subprocess.run(

@@ -154,7 +154,7 @@ def int8_decoder(model, places, slots):
     [
         (56, GREEDY),
         (8, replace(GREEDY, initial_prompt="Anna, Oliver and the king")),
-        (5, replace(GREEDY, beam_size=5)),
+        (32, replace(GREEDY, beam_size=5)),
     ],
     ids=["greedy", "with a prompt", "beams"],
 )
@@ -178,9 +178,8 @@ def test_a_window_says_the_same_alone_and_among_windows_that_come_and_go(models,
     wanted = requests(noise(15, seed=1), WISHES)
     together = decoded(model, make(model, 16, 16), wanted)
     crowded = decoded(model, make(model, 2, 5), wanted)
-    alone = [decoded(model, make(model, 1, 5), [one])[0] for one in wanted[:5]]
-    assert tokens(together) == tokens(crowded)
-    assert tokens(together)[:5] == tokens(alone)
+    alone = [decoded(model, make(model, 1, 5), [one])[0] for one in wanted]
+    assert tokens(together) == tokens(crowded) == tokens(alone)
     assert [one.result.temperature for one in crowded] == [
         one.result.temperature for one in together
     ]
