@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from models import cache
@@ -108,6 +110,23 @@ def read(weights: Weights) -> Checkpoint:
             "download or copy it again, or name a published model, such as --model small."
         ) from problem
     return Checkpoint(weights.name, weights.spec or matching(dimensions), dims, state)
+
+
+def own_dimensions(path: Path) -> Dimensions:
+    """Of the user's own file. Raises BadCheckpoint, ModelUnavailable.
+
+    Each version of it is read and checked once, since every file of an archive asks.
+    """
+    version: tuple[int, int] | None = None
+    with suppress(OSError):  # which reading it tells in words
+        status = path.stat()
+        version = status.st_size, status.st_mtime_ns
+    return _own_dimensions(path, version)
+
+
+@lru_cache(maxsize=8)
+def _own_dimensions(path: Path, _version: tuple[int, int] | None) -> Dimensions:
+    return read(Weights(path.name, path, None)).dimensions
 
 
 def build(checkpoint: Checkpoint, quantisation: Quantisation, device: str) -> Whisper:

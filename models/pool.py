@@ -224,8 +224,8 @@ class Pool:
     def _wanted(self, options: SpeechOptions) -> Wanted:
         model = None
         if is_path(options.model):
-            own = checkpoint.read(self._locate(options.model))
-            model = of_own(options.model, own.dimensions)
+            dimensions = checkpoint.own_dimensions(own_path(options.model))
+            model = of_own(options.model, dimensions)
         elif options.model != AUTO:
             model = find(options.model)
         return Wanted(

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import re
 import selectors
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.demuxers import DEMUXERS
 from pipeline.errors import MachineError, StorageFailed, ToolFailed, ToolMissing
+from pipeline.leash import mortal
 from pipeline.source import display
 
 if TYPE_CHECKING:
@@ -157,14 +158,15 @@ def failure(command: list[str], path: Path, finished: Finished) -> MachineError:
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    leash, program = mortal(), shutil.which(command[0])
     try:
         return subprocess.Popen(
-            command,
+            [*leash.before, program, *command[1:]] if program else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # one group to kill; Ctrl-C reaches us alone
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509  - runs no Python code, takes no lock
+            preexec_fn=leash.between,  # noqa: PLW1509  - runs no Python code, takes no lock
         )
     except FileNotFoundError as error:
         raise ToolMissing(
@@ -175,23 +177,6 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
         raise ToolMissing(
             f"{display(command[0])} cannot be run ({error.strerror}): install ffmpeg again."
         ) from error
-
-
-@cache
-def _die_with_parent() -> Callable[[], object] | None:
-    """Between fork and exec, ask Linux to kill the child once we are gone, even by SIGKILL.
-
-    The signal goes out when the *thread* that forked ends; here that thread waits for the child.
-    PyDLL keeps hold of the interpreter lock, and prctl is resolved before the fork, so that the
-    child takes no lock that another thread might have held.
-    """
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    with suppress(OSError, AttributeError):
-        return partial(ctypes.PyDLL(None).prctl, 1, int(signal.SIGKILL))  # 1: PR_SET_PDEATHSIG
-    return None
 
 
 class _StalledError(Exception):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -63,6 +64,21 @@ def test_a_file_of_ones_own_is_lent_under_its_name(pool, demo_file):
         assert engine.description.model == "mine.pt"
         assert engine.description.languages == ("en",)
         assert engine.description.quantisation == "int8"
+
+
+def test_each_version_of_a_file_of_ones_own_is_read_once(pool, demo_file):
+    """Reading `small` takes half a second, and every file of an archive asks for it."""
+    options = SpeechOptions(model=str(demo_file))
+    with pool.speech(options) as first:
+        pass
+    before = demo_file.stat()
+    demo_file.write_bytes(bytes(before.st_size))
+    os.utime(demo_file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pool.speech(options) as second:
+        assert second is first
+    os.utime(demo_file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(BadCheckpoint):
+        pool.speech(options).__enter__()
 
 
 def test_the_detector_is_lent_and_kept(pool):

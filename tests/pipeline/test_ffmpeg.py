@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,18 +135,51 @@ def test_an_interrupt_kills_the_whole_group(life):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_the_program_dies_with_us_even_when_we_are_killed(tmp_path):
+@pytest.mark.parametrize("is_setpriv_there", [True, False], ids=["setpriv", "no setpriv"])
+def test_the_program_dies_with_us_even_when_we_are_killed(tmp_path, is_setpriv_there):
+    if is_setpriv_there and not shutil.which("setpriv"):
+        pytest.skip("setpriv is missing")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    command = ["sh", "-c", f"exec 3>{pipe}; echo up >&3; exec sleep 300"]
+    command = ["/bin/sh", "-c", f"exec 3>{pipe}; echo up >&3; exec sleep 300"]
     code = (
         f"from pipeline.ffmpeg import Patience, run; run({command!r}, None, Patience(300), print)"
     )
-    us = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    path = os.environ["PATH"] if is_setpriv_there else str(only(tmp_path / "bin", "sleep"))
+    us = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PATH": path},
+    )
     with us, pipe.open("rb") as file:
         assert file.readline() == b"up\n"
         us.send_signal(signal.SIGKILL)
         assert file.read() == b""  # closed by the death of the last who held it
+
+
+def only(folder, *programs):
+    """A folder for PATH in which there are no others."""
+    folder.mkdir()
+    for program in programs:
+        (folder / program).symlink_to(shutil.which(program))
+    return folder
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is missing")
+def test_a_process_that_holds_much_is_not_copied_for_a_program():
+    """What was shared with a copy, even for a moment, is faulted in again when it is written."""
+    pages, page_bytes = 10_000, mmap.PAGESIZE
+    held = mmap.mmap(-1, pages * page_bytes, flags=mmap.MAP_PRIVATE)
+    held.madvise(mmap.MADV_NOHUGEPAGE)
+
+    def faults_of_writing():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        held[::page_bytes] = bytes(pages)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert faults_of_writing() >= pages  # the first time
+    run(["true"], None, Patience(30), print)
+    assert faults_of_writing() < pages / 10
 
 
 FAILURES = {
