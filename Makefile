@@ -10,6 +10,7 @@
 # make nonsense      what windows cost that fail at every temperature, beside speech
 # make loading      time and memory of loading a model, against openai-whisper
 # make bench        the transcribe stage against other engines; BENCH="--sizes tiny --rounds 5" …
+# make bench-archive  an archive of short clips beside the same clips in one file
 # make bench-queue  what the queue costs a job, and how it is with 100,000 of them; QUEUE_BENCH="--rounds 1" …
 # make bench-watch  what looks at watched folders cost, and the time from a copy to its job
 # make bench-summaries  what a summary asks of a language model: calls, coverage, our own time
@@ -30,7 +31,7 @@ QUEUE_PORT ?= 6390
 QUEUE_URL := redis://127.0.0.1:$(QUEUE_PORT)/0
 DURABLE := --appendonly yes --appendfsync always --maxmemory-policy noeviction
 
-.PHONY: demo test up down faults chaos lint format accuracy memory needs nonsense loading bench bench-queue bench-watch bench-summaries demo-model wheel tools
+.PHONY: demo test up down faults chaos lint format accuracy memory needs nonsense loading bench bench-archive bench-queue bench-watch bench-summaries demo-model wheel tools
 .DELETE_ON_ERROR:
 
 demo: tools $(READY)
@@ -95,6 +96,9 @@ loading: $(READY)
 bench: NEEDED := g++
 bench: tools $(BENCH_READY)
 	$(BENCH_BIN)/python -m tests.benchmarks.peers $(BENCH)
+
+bench-archive: tools $(READY)
+	$(BIN)/python -m tests.benchmarks.archive $(ARCHIVE_BENCH)
 
 bench-queue: NEEDED := redis-server
 bench-queue: tools $(READY)
