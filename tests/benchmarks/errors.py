@@ -1,0 +1,60 @@
+"""How far quantised encoders are from float32: `python -m tests.benchmarks.errors`.
+
+Goes in: nothing. Comes out: the relative error of the encoded sound, for int8 and int4. Does not
+know: what is heard in it.
+
+The demo model hears its episode; random models of tiny's width have three channels that every layer
+norm makes louder, as in trained models.
+"""
+
+from __future__ import annotations
+
+import torch
+from whisper.audio import N_SAMPLES
+from whisper.model import ModelDimensions, Whisper
+
+from models.checkpoint import Checkpoint, build, read
+from models.demo import EPISODE
+from models.engines.encoder import FastEncoder
+from models.engines.spectrum import log_mel
+from models.registry import find
+from models.weights import DEMO, Weights
+from tests.benchmarks.peers.sound import samples_of
+
+TINYS = ModelDimensions(80, 1500, 384, 6, 4, 51864, 448, 384, 6, 1)
+LOUD = slice(5, 8)  # three channels
+KINDS = ("int8", "int4")
+
+
+def loud(times: float) -> Checkpoint:
+    """Seeded random weights, at the size of trained ones."""
+    torch.manual_seed(0)
+    model = Whisper(TINYS)
+    for name, parameter in model.named_parameters():
+        if "ln" not in name:
+            torch.nn.init.normal_(parameter, 0, 0.04)
+        elif "weight" in name and "post" not in name:
+            parameter.data[LOUD] *= times
+    return Checkpoint("random", None, TINYS, model.state_dict())
+
+
+@torch.inference_mode()
+def error(checkpoint: Checkpoint, kind: str, mels: torch.Tensor) -> float:
+    """Of the features, relative to those of float32."""
+    exact = build(checkpoint, "float32", "cpu").encoder(mels)
+    found = FastEncoder(build(checkpoint, kind, "cpu"))(mels)
+    return float((found - exact).norm() / exact.norm())
+
+
+def main() -> None:
+    """Print a row for each model."""
+    mels = log_mel(samples_of(EPISODE)[:N_SAMPLES], TINYS.n_mels, torch.device("cpu"))[None]
+    models = {"demo, speech": read(Weights(DEMO, None, find(DEMO)))}
+    models |= {f"random, three channels {times} x": loud(times) for times in (1, 30, 100)}
+    print(f"{'':32}", *(f"{kind:>6}" for kind in KINDS))
+    for name, checkpoint in models.items():
+        print(f"{name:32}", *(f"{error(checkpoint, kind, mels):6.3f}" for kind in KINDS))
+
+
+if __name__ == "__main__":
+    main()
