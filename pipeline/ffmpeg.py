@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.demuxers import DEMUXERS
 from pipeline.errors import MachineError, StorageFailed, ToolFailed, ToolMissing
-from pipeline.leash import mortal
+from pipeline.leash import by_ourselves, by_setpriv
 from pipeline.source import display
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _COMPLAINT_LINES = 100
 _KILLED_S = 5.0  # how long the killed may take to go
 _READ_BYTES = 65_536
 _HEED_EVERY_S = 0.5
+
+_run_before: set[str] = set()  # programs that were started well, and so can be
 
 Heed = Callable[[], object]  # may raise, where the work is to end
 
@@ -158,9 +160,10 @@ def failure(command: list[str], path: Path, finished: Finished) -> MachineError:
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    leash, program = mortal(), shutil.which(command[0])
+    program = shutil.which(command[0])
+    leash = by_setpriv() if program in _run_before else by_ourselves()
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*leash.before, program, *command[1:]] if program else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -177,6 +180,9 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
         raise ToolMissing(
             f"{display(command[0])} cannot be run ({error.strerror}): install ffmpeg again."
         ) from error
+    if program:
+        _run_before.add(program)
+    return process
 
 
 class _StalledError(Exception):

@@ -7,6 +7,7 @@ Linux can be asked for it (prctl's PR_SET_PDEATHSIG); elsewhere nothing is done.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SETPRIV = ("setpriv", "--pdeathsig", "KILL", "--")
 _TRIAL_S = 5.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -35,23 +35,33 @@ class Leash:
 
 
 @cache
-def mortal() -> Leash:
-    """By util-linux's setpriv where that is there, else by ourselves.
+def by_setpriv() -> Leash:
+    """By util-linux's setpriv, for what is known to run; where that is missing, `by_ourselves`.
 
     With nothing to do in between, Python lends our memory to the child (vfork). A true fork of a
     process that holds a model copies its page tables, 15 ms for 1.5 GB, and then the model's
-    threads fault on every page that they write.
+    threads fault on every page that they write. But setpriv has the shell run what is no program.
     """
+    setpriv = shutil.which("setpriv")
+    if sys.platform != "linux" or setpriv is None:
+        return by_ourselves()
+    words = (setpriv, "--pdeathsig", "KILL", "--")
+    try:  # other setprivs, as busybox's, do not know the option
+        trial = [*words, setpriv, "--version"]
+        nothing = subprocess.DEVNULL
+        subprocess.run(
+            trial, check=True, stdin=nothing, stdout=nothing, stderr=nothing, timeout=_TRIAL_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return by_ourselves()
+    return Leash(before=words)
+
+
+@cache
+def by_ourselves() -> Leash:
+    """By a system call after the fork; Python tells whatever fails at exec."""
     if sys.platform != "linux":
         return Leash()
-    with suppress(OSError, subprocess.SubprocessError):
-        trial = [*_SETPRIV, "true"]  # other setprivs, as busybox's, do not know the option
-        subprocess.run(trial, check=True, capture_output=True, timeout=_TRIAL_S)
-        return Leash(before=_SETPRIV)
-    return _between()
-
-
-def _between() -> Leash:
     import ctypes
 
     # PyDLL keeps hold of the interpreter lock, and prctl is resolved before the fork: the child

@@ -103,7 +103,7 @@ def run(model: Path, files: list[Path]) -> Taken:
             sys.exit(f"exit status {status}")
         heard = [log.read_bytes().count(b"\n") for log in Path(home).glob("jobs/*/heard.jsonl")]
         processor_s = usage.ru_utime + usage.ru_stime
-        return Taken(wall_s, processor_s, usage.ru_maxrss / 1e3, sum(heard))
+        return Taken(wall_s, processor_s, usage.ru_maxrss * 1024 / 1e6, sum(heard))
 
 
 def show(size: str, kind: str, runs: list[Taken]) -> None:

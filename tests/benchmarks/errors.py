@@ -39,11 +39,11 @@ def loud(times: float) -> Checkpoint:
 
 
 @torch.inference_mode()
-def error(checkpoint: Checkpoint, kind: str, mels: torch.Tensor) -> float:
-    """Of the features, relative to those of float32."""
+def errors(checkpoint: Checkpoint, mels: torch.Tensor) -> list[float]:
+    """Of the features of each kind, relative to those of float32."""
     exact = build(checkpoint, "float32", "cpu").encoder(mels)
-    found = FastEncoder(build(checkpoint, kind, "cpu"))(mels)
-    return float((found - exact).norm() / exact.norm())
+    found = [FastEncoder(build(checkpoint, kind, "cpu"))(mels) for kind in KINDS]
+    return [float((features - exact).norm() / exact.norm()) for features in found]
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     models |= {f"random, three channels {times} x": loud(times) for times in (1, 30, 100)}
     print(f"{'':32}", *(f"{kind:>6}" for kind in KINDS))
     for name, checkpoint in models.items():
-        print(f"{name:32}", *(f"{error(checkpoint, kind, mels):6.3f}" for kind in KINDS))
+        print(f"{name:32}", *(f"{error:6.3f}" for error in errors(checkpoint, mels)))
 
 
 if __name__ == "__main__":

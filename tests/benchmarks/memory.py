@@ -34,7 +34,7 @@ def run(path: Path, home: Path) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{path.name}: exit status {status}")
-    return time.monotonic() - began_s, usage.ru_maxrss / 1e3
+    return time.monotonic() - began_s, usage.ru_maxrss * 1024 / 1e6
 
 
 def main() -> None:

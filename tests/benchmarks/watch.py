@@ -96,7 +96,7 @@ def files_in(root: Path) -> int:
 def peak_mb() -> float:
     """Of this process so far, without what its parent once had."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e6
 
 
 def in_a_process(what: str, root: Path) -> dict[str, float]:

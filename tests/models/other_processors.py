@@ -2,12 +2,14 @@
 
 The environment tells numba which features there are. With "arm" the products of bytes are signed,
 as Arm's, by a stand-in of two AVX2 instructions: zero lies elsewhere then, in every sum and buffer.
+NUMBA_CACHE_DIR has to name a folder that is for nothing else.
 
     python -m tests.models.other_processors RESULT.npz [arm]
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -20,6 +22,8 @@ from models.kernels import processors
 
 def as_arm() -> None:
     """Let the kernels take a processor with AVX2 for one; before anything else imports them."""
+    # what is compiled for the stand-in must not be kept where AVX2's is
+    assert "NUMBA_CACHE_DIR" in os.environ, "a folder of its own is wanted"
     arm = next(row for row in processors.INSTRUCTIONS if row.bytes_by == "sdot")
     here = processors.CHOSEN
     processors.CHOSEN = replace(arm, lanes=here.lanes, rows=here.rows, columns=here.columns)
