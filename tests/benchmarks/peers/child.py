@@ -99,7 +99,7 @@ def timed(transcribe, samples: np.ndarray) -> Run:
 def memory_mb(name: str) -> float:
     """A line of /proc/self/status; VmHWM is the most that VmRSS ever was."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) / 1024
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def busy_s() -> float:
