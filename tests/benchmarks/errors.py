@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 from whisper.audio import N_SAMPLES
-from whisper.model import ModelDimensions, Whisper
+from whisper.model import ModelDimensions
 
 from models.checkpoint import Checkpoint, build, read
 from models.demo import EPISODE
@@ -20,22 +20,10 @@ from models.engines.spectrum import log_mel
 from models.registry import find
 from models.weights import DEMO, Weights
 from tests.benchmarks.peers.sound import samples_of
+from tests.models.test_encoder import seeded
 
 TINYS = ModelDimensions(80, 1500, 384, 6, 4, 51864, 448, 384, 6, 1)
-LOUD = slice(5, 8)  # three channels
 KINDS = ("int8", "int4")
-
-
-def loud(times: float) -> Checkpoint:
-    """Seeded random weights, at the size of trained ones."""
-    torch.manual_seed(0)
-    model = Whisper(TINYS)
-    for name, parameter in model.named_parameters():
-        if "ln" not in name:
-            torch.nn.init.normal_(parameter, 0, 0.04)
-        elif "weight" in name and "post" not in name:
-            parameter.data[LOUD] *= times
-    return Checkpoint("random", None, TINYS, model.state_dict())
 
 
 @torch.inference_mode()
@@ -50,7 +38,7 @@ def main() -> None:
     """Print a row for each model."""
     mels = log_mel(samples_of(EPISODE)[:N_SAMPLES], TINYS.n_mels, torch.device("cpu"))[None]
     models = {"demo, speech": read(Weights(DEMO, None, find(DEMO)))}
-    models |= {f"random, three channels {times} x": loud(times) for times in (1, 30, 100)}
+    models |= {f"random, three channels {times} x": seeded(TINYS, times) for times in (1, 30, 100)}
     print(f"{'':32}", *(f"{kind:>6}" for kind in KINDS))
     for name, checkpoint in models.items():
         print(f"{name:32}", *(f"{error:6.3f}" for error in errors(checkpoint, mels)))
